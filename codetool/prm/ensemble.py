@@ -11,19 +11,25 @@ are then asked after the steps have run, and only the latter see the outputs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
-from codetool.errors import ConfigError
+from codetool.errors import CodeToolError, ConfigError
 from codetool.interfaces import ModelServers, Priced, PRMOption, ProcessRewardModel
 from codetool.model_types import Scores, Weights
+from codetool.prm.none import NoPRM
+from codetool.prm.oracle import OraclePRM
+from codetool.prm.random import RandomPRM
 from codetool.types import Execution, Node, Step, Task
 
+MODEL_FREE = (NoPRM, OraclePRM, RandomPRM)
+"""PRMs without a model, which read no tokens."""
 Combine = Literal["mean", "min"]
 COMBINE: Mapping[Combine, Callable[[Sequence[float]], float]] = {
     "mean": lambda scores: sum(scores) / len(scores),
@@ -42,7 +48,10 @@ class EnsemblePRMConfig:
 
     def checksum(self) -> str | None:
         """Return the hex sha256 of the members' checksums in their order; None if no member has one."""
-        checksums = [member.checksum() for member in self.members.values()]
+        checksums: list[str | None] = []
+        for name, member in self.members.items():
+            with _name_member(name):
+                checksums.append(member.checksum())
         return hashlib.sha256(str(checksums).encode()).hexdigest() if any(checksums) else None
 
     def weights(self) -> Weights | None:
@@ -53,10 +62,9 @@ class EnsemblePRMConfig:
         return next((found for member in self.members.values() if (found := member.weights()) is not None), None)
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return the price of the members' tokens in USD; None unless all members have the same price."""
+        """Return the price of the members' tokens in USD; None unless all members with a model have the same price."""
         prices = {
-            member.usd(tokens_in, tokens_out) if isinstance(member, Priced) else None
-            for member in self.members.values()
+            member.usd(tokens_in, tokens_out) if isinstance(member, Priced) else None for member in list_models(self)
         }
         return prices.pop() if len(prices) == 1 else None
 
@@ -66,7 +74,8 @@ class EnsemblePRMConfig:
         async with AsyncExitStack() as stack:
             members: list[ProcessRewardModel] = []
             for name, option in self.members.items():
-                member = await stack.enter_async_context(option.open(servers))
+                with _name_member(name):
+                    member = await stack.enter_async_context(option.open(servers))
                 if member is None:
                     raise ConfigError(
                         f"prm.members.{name} scores nothing. Choose another option, "
@@ -74,6 +83,16 @@ class EnsemblePRMConfig:
                     )
                 members.append(member)
             yield EnsemblePRM(members, self.combine)
+
+
+@contextmanager
+def _name_member(name: str) -> Iterator[None]:
+    """Let messages about a member's settings name those of the ensemble: `prm.members.NAME.path` for `prm.path`."""
+    try:
+        yield
+    except CodeToolError as error:
+        error.args = (re.sub(r"\bprm\.(?=[a-z_])", f"prm.members.{name}.", str(error)),)
+        raise
 
 
 class EnsemblePRM:
@@ -109,6 +128,11 @@ def list_members(option: PRMOption) -> list[PRMOption]:
     if not isinstance(option, EnsemblePRMConfig):
         return [option]
     return [part for member in option.members.values() for part in list_members(member)]
+
+
+def list_models(option: PRMOption) -> list[PRMOption]:
+    """Return the members of a PRM that have a model; a PRM that is no ensemble is its own only member."""
+    return [member for member in list_members(option) if not isinstance(member, MODEL_FREE)]
 
 
 def list_weights(option: PRMOption) -> list[Weights]:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from composing import compose_config
 
-from codetool.errors import ConfigError
+from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import PRMOption
 from codetool.model_types import Scores
-from codetool.prm.ensemble import EnsemblePRMConfig, list_members
+from codetool.prm.ensemble import EnsemblePRMConfig, list_members, list_models
 from codetool.prm.none import NoPRM
 from codetool.prm.random import RandomPRM
 from codetool.types import Execution, Step, Task
@@ -81,6 +81,16 @@ async def test_a_random_member_scores_as_it_does_alone() -> None:
     assert (await scored(RandomPRM(seed=3), RandomPRM(seed=3))).values == pytest.approx(alone.values)
 
 
+async def test_messages_name_the_settings_of_the_member() -> None:
+    config, _ = compose_config("prm=ensemble", "prm.members.first.path=nowhere", "+prm@prm.members.second=random")
+    with pytest.raises(MissingError, match=r"^prm\.members\.first\.path=nowhere is no folder"):
+        config.prm.checksum()
+    outer = EnsemblePRMConfig(members={"a": RandomPRM(seed=0), "b": config.prm}, combine="mean")
+    with pytest.raises(MissingError, match=r"^prm\.members\.b\.members\.first\.path=nowhere is no folder"):
+        async with outer.open(None):  # type: ignore[arg-type]
+            pass
+
+
 async def test_a_member_that_scores_nothing_is_refused() -> None:
     option = EnsemblePRMConfig(members={"first": RandomPRM(seed=0), "other": NoPRM(path=None)}, combine="mean")
     with pytest.raises(ConfigError, match=r"prm\.members\.other scores nothing"):
@@ -96,7 +106,11 @@ def test_checksum_price_and_members_are_those_of_all() -> None:
     assert option.checksum() != EnsemblePRMConfig(members={"a": second, "b": first}, combine="mean").checksum()
     assert EnsemblePRMConfig(members={"a": RandomPRM(seed=0)}, combine="mean").checksum() is None
     mixed = EnsemblePRMConfig(members={"a": first, "b": RandomPRM(seed=0)}, combine="mean")
-    assert mixed.usd(1, 1) is None
+    assert mixed.usd(1, 1) == 2.0  # the random member reads no tokens
+    free = EnsemblePRMConfig(members={"a": RandomPRM(seed=0)}, combine="mean")
+    assert free.usd(1, 1) is None and list_models(free) == []
+    other = EnsemblePRMConfig(members={"a": first, "b": Fixed([0.2], price=3.0)}, combine="mean")
+    assert other.usd(1, 1) is None
     assert list_members(EnsemblePRMConfig(members={"x": option, "y": mixed}, combine="min")) == [
         first, second, first, RandomPRM(seed=0)
     ]  # fmt: skip

@@ -10,8 +10,7 @@ from codetool.costs.rates import Price, Rates
 from codetool.errors import CodeToolError, ConfigError
 from codetool.interfaces import PolicyOption, Priced, SizedModel
 from codetool.ledger import Ledger
-from codetool.prm.ensemble import list_members
-from codetool.prm.none import NoPRM
+from codetool.prm.ensemble import list_models
 
 
 def find_rates(config: RunConfig) -> Rates:
@@ -44,7 +43,8 @@ def check_price_limits(config: RunConfig) -> None:
 
 def check_flops_limit(config: RunConfig, rates: Rates) -> None:
     """Raise ConfigError for a limit of operations if a model's size is unknown, now that its files are there."""
-    parts = ["policy"] if isinstance(config.prm, NoPRM) else ["policy", "prm"]
+    parts = ["policy", *(["prm"] if list_models(config.prm) else [])]
+    parts += ["answer"] if isinstance(config.answer, PolicyOption) else []
     unknown = [part for part in parts if part not in rates.parameters]
     if config.budget.flops is not None and unknown:
         settings = " and ".join(f"{part}.parameters=NUMBER" for part in unknown)
@@ -96,7 +96,7 @@ def _has_price(option: Any) -> bool:
 
 def _find_size(config: RunConfig, option: Any) -> int | None:
     """Return the number of parameters of a model, or of each model of an ensemble if all have as many."""
-    sizes = {_find_model_size(config, member) for member in list_members(option)}
+    sizes = {_find_model_size(config, member) for member in list_models(option)}
     return sizes.pop() if len(sizes) == 1 else None
 
 
