@@ -32,6 +32,7 @@ from codetool.policies.shared import SharedDraws
 from codetool.prm.ensemble import list_members
 from codetool.prm.recorded_scores import RecordedScores
 from codetool.stages.evaluate.attempt import Attempt, Components, make_failure_record, solve
+from codetool.stages.evaluate.equal_repeats import warn_of_equal_repeats
 from codetool.stages.evaluate.live_metrics import log_live_metrics
 from codetool.stages.evaluate.repeat import load_recorded_scores
 from codetool.stages.evaluate.reuse import load_reused_candidates
@@ -88,6 +89,7 @@ async def _evaluate(
     remaining = [task for task in tasks if task.id not in folder.done]
     if remaining:
         warn_of_unshown_steps(config)
+        warn_of_equal_repeats(config)
     counts = TaskCounts.from_results(folder.done, tasks)
     progress = TaskProgress(counts, console)
     waiting = iter(sorted(remaining, key=lambda task: task.repeat))  # so that each task soon has a result
