@@ -47,9 +47,9 @@ async def _measure_demand(strategy: SearchStrategy, draw_score: Any) -> SearchDe
         demand.draws[node.depth] += 1
         demand.candidates[node.depth] += n
         demand.is_cut = demand.candidates.total() >= MAX_CANDIDATES
-        children[node.id] += n
-        first = children[node.id] - n
-        return tuple(_make_child(node, first + place, draw_score()) for place in range(1, n + 1))
+        first, made = children[node.id], min(n, MAX_CANDIDATES)  # more are counted, and never made
+        children[node.id] += made
+        return tuple(_make_child(node, first + place, draw_score()) for place in range(1, made + 1))
 
     await strategy.run(Node("0"), expand)
     return demand

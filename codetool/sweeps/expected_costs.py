@@ -38,18 +38,29 @@ def print_expected_costs(grid: Sequence[GridCell], outcomes: Sequence[CellOutcom
 
 def _format_amounts(estimates: Sequence[Mapping[str, Any]]) -> list[str]:
     tokens = [[sum(pair[place] for pair in each.get("tokens", {}).values()) for place in (0, 1)] for each in estimates]
-    seconds, usd = (_add_known([each.get(name) for each in estimates]) for name in ("seconds", "usd"))
+    seconds, usd = (_add_known([_read_amount(each, name) for each in estimates]) for name in ("seconds", "usd"))
     return [
         f"{sum(each.get('tasks', 0) for each in estimates):,}",
         *(
-            f"{sum(each.get('calls', {}).get(name, 0) for each in estimates):,.0f}"
-            for name in ("policy requests", "steps")
+            "unknown" if calls is None else f"{calls:,.0f}"
+            for calls in (_count_calls(estimates, name) for name in ("policy requests", "steps"))
         ),
         f"{sum(read for read, _ in tokens):,.0f}",
         f"{sum(written for _, written in tokens):,.0f}",
         "unknown" if seconds is None else format_duration(seconds),
         "unknown" if usd is None else f"{usd:,.4f}",
     ]
+
+
+def _read_amount(estimate: Mapping[str, Any], name: str) -> float | None:
+    """Return an amount of a cell, 0 if all its tasks are done; None if it is unknown."""
+    amount: float | None = 0.0 if estimate.get("tasks") == 0 else estimate.get(name)
+    return amount
+
+
+def _count_calls(estimates: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Return the number of calls of a kind; None if a cell with tasks left does not tell it."""
+    return _add_known([_read_amount({**each, **each.get("calls", {})}, name) for each in estimates])
 
 
 def _add_known(amounts: Sequence[float | None]) -> float | None:

@@ -45,7 +45,7 @@ class GridCell:
 
 
 def expand_grid(overrides: Sequence[str]) -> list[GridCell]:
-    """Return the cells; the last override varies fastest. Raises ConfigError for an interval."""
+    """Return the cells, each once; the last override varies fastest. Raises ConfigError for an interval."""
     own_overrides = list(filter(is_cell_override, overrides))
     for override in own_overrides:
         if is_interval(override):
@@ -55,7 +55,8 @@ def expand_grid(overrides: Sequence[str]) -> list[GridCell]:
             )
     values = [expand_override(override) for override in own_overrides]
     swept = [index for index, option_values in enumerate(values) if len(option_values) > 1]
-    return [make_cell(cell, [cell[index] for index in swept]) for cell in itertools.product(*values)]
+    cells = (make_cell(cell, [cell[index] for index in swept]) for cell in itertools.product(*values))
+    return list(dict.fromkeys(cells))
 
 
 def is_cell_override(override: str) -> bool:

@@ -37,6 +37,11 @@ async def test_the_bound_is_the_number_of_calls_on_a_tree_without_an_end(words, 
     assert (demand.draws.total(), demand.candidates.total(), demand.is_cut) == (draws, candidates, False)
 
 
+async def test_a_huge_number_of_candidates_is_counted_without_making_them():
+    demand = await bound_search(build_strategy("search=greedy", "search.n=1000000000"))
+    assert demand.candidates.total() == 10**9 and demand.is_cut
+
+
 @pytest.mark.parametrize("option", STRATEGIES)
 async def test_no_search_asks_for_more_than_its_bound(option):
     strategy = build_strategy(f"search={option}", "search.depth=3")

@@ -37,6 +37,11 @@ def test_cells_are_every_combination_the_last_word_varying_fastest() -> None:
 
 
 @pytest.mark.usefixtures("hydra")
+def test_a_value_that_is_listed_twice_is_one_cell() -> None:
+    assert [cell.label for cell in expand_grid(["search=greedy,beam,greedy"])] == ["search=greedy", "search=beam"]
+
+
+@pytest.mark.usefixtures("hydra")
 @pytest.mark.parametrize(
     ("word", "values"),
     [

@@ -53,11 +53,11 @@ def describe_estimate(estimate: Estimate) -> Iterator[str]:
         return
     most = "at most " if estimate.basis == "bound" else ""
     how = "the search's upper bound" if most else f"what {estimate.measured} finished tasks took"
-    yield f"expected for {estimate.tasks} tasks, by {how}:"
+    yield f"expected for {estimate.tasks} task{'' if estimate.tasks == 1 else 's'}, by {how}:"
     calls = ", ".join(f"{count:,.0f} {name}" for name, count in estimate.calls.items())
     yield f"  calls: {most}{calls or 'none'}"
     parts = [
-        f"{COMPONENTS.get(name, name)} {read:,.0f} in + {written:,.0f} out"
+        f"{COMPONENTS.get(name, name)} {read:,.0f} in" + (f" + {written:,.0f} out" if name != "prm" else "")
         for name, (read, written) in estimate.tokens.items()
         if read or written
     ]
