@@ -19,7 +19,7 @@ from pydantic import ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import ConfigError, MissingError
-from codetool.http.download import ensure_file, find_cache_folder
+from codetool.http.download import ensure_file, list_data_folders
 from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tool_calls.toolbench_api import parse_tool
@@ -118,14 +118,10 @@ class StableToolBench:
 
     def _find_file(self, group: str) -> Path:
         """Return the path of the group's file in the data folder or the cache; a missing file is downloaded."""
-        if self.folder and not self.folder.is_dir():
-            raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
-        configured_folders = [self.folder] if self.folder else []
+        folders = list_data_folders(self.folder, "benchmark.folder")
         url = f"{SOURCE}/{group}.json".replace(RAW, self.mirror.rstrip("/"))
         name = f"stabletoolbench/solvable_queries/{group}.json"
-        return ensure_file(
-            name, url, SHA256[group], [*configured_folders, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS
-        )
+        return ensure_file(name, url, SHA256[group], folders, manual_steps=MANUAL_STEPS)
 
 
 def _load_queries(file: Path) -> list[Mapping[str, Any]]:

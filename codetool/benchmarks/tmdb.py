@@ -19,7 +19,7 @@ from codetool.benchmarks.gold_repairs import GOLD_REPAIRS
 from codetool.benchmarks.openapi import parse_tools
 from codetool.benchmarks.reference_answers import ANSWERS_FILE, load_references
 from codetool.errors import MissingError
-from codetool.http.download import ensure_file, find_cache_folder
+from codetool.http.download import ensure_file, list_data_folders
 from codetool.runs.bounded_input import parse_json, read_bytes
 from codetool.runs.operational import Checksummed, Operational
 from codetool.types import Task, Tool
@@ -124,13 +124,9 @@ class RestBenchTMDB:
 
     def _find_file(self, name: str) -> Path:
         """Return the path of a file in the data folder or the cache. A missing file is downloaded."""
-        if self.folder and not self.folder.is_dir():
-            raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
-        configured_folders = [self.folder] if self.folder else []
+        folders = list_data_folders(self.folder, "benchmark.folder")
         url = FILES[name].replace(RAW, self.mirror.rstrip("/"))
-        return ensure_file(
-            name, url, SHA256[name], [*configured_folders, find_cache_folder() / "data"], manual_steps=MANUAL_STEPS
-        )
+        return ensure_file(name, url, SHA256[name], folders, manual_steps=MANUAL_STEPS)
 
 
 def _repair_document(document: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,10 @@ def explain_instantiation(name: str, error: Exception) -> Iterator[str]:
         yield f"{name}: {' '.join(str(cause).split())}"
         return
     parent = getattr(error, "full_key", None) or name
+    places = {item["loc"] for item in cause.errors()}
     for item in cause.errors():
+        if item["type"] == "too_short" and any(place[:-1] == item["loc"] for place in places if place):
+            continue  # only because its items were refused, which has a line of its own
         if not item["loc"]:  # settings that contradict each other: the message names them
             yield item["msg"].removeprefix("Value error, ")
             continue

@@ -172,6 +172,8 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     if name in known_keys:
         first_line = str(error.__cause__ or error).splitlines()[0]  # Hydra's own message does not say what is wrong
         missing = re.search(r"Could not find '([^']+)/", first_line)  # a file whose defaults list names a former group
+        if unknown := re.fullmatch(r"Key '(.+)' is not in struct", first_line):
+            return _explain_unknown_entry(override, name, unknown[1], known_keys)
         return f"{override}: {first_line}{suggest_current_name(missing[1]) if missing else ''}"
     parent_prefix = f"{parent}." if parent else ""
     names = {key.removeprefix(parent_prefix).split(".")[0] for key in known_keys if key.startswith(parent_prefix)}
@@ -188,6 +190,13 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     if not siblings:
         return f"{override}: no such option: there is no {parent}.{suggest(name, known_keys)}"
     return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{suggest(name, known_keys)}"
+
+
+def _explain_unknown_entry(override: str, name: str, entry: str, known_keys: Sequence[str]) -> str:
+    """Explain a mapping on the command line with an entry that the setting does not have."""
+    entries = sorted({key.removeprefix(f"{name}.") for key in known_keys if key.startswith(f"{name}.")} - {TARGET_KEY})
+    shown = f" It has: {', '.join(entries)}." if entries else ""
+    return f"{override}: {name} has no {entry}.{shown} ++{override.lstrip('+')} adds it where more may be added."
 
 
 def _list_library_arguments(config: DictConfig, parent: str) -> frozenset[str]:

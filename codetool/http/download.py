@@ -32,6 +32,17 @@ def find_cache_folder() -> Path:
     return Path(configured).expanduser() if configured else Path.home() / ".cache" / "codetool"
 
 
+def list_data_folders(folder: Path | None, setting: str) -> list[Path]:
+    """Return the folders in which a data file is looked for: the one of a setting, if it is set, and the cache.
+
+    Raises MissingError if the setting, whose default is the variable CODETOOL_DATA, names no folder.
+    """
+    if folder is not None and not folder.is_dir():
+        source = "CODETOOL_DATA" if os.environ.get("CODETOOL_DATA") == str(folder) else setting
+        raise MissingError(f"{source}={folder} is no folder. Make it, name another, or leave it unset.")
+    return [*([folder] if folder else []), find_cache_folder() / "data"]
+
+
 def compute_sha256(file: Path) -> str:
     """Return the hex sha256 of a file."""
     with file.open("rb") as stream:

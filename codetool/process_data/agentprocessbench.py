@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.errors import MissingError
-from codetool.http.download import compute_sha256, ensure_file, find_cache_folder
+from codetool.http.download import compute_sha256, ensure_file, list_data_folders
 from codetool.process_data import jsonl_reader
 from codetool.types import Execution, Node, Parameter, Step, Task, Tool
 
@@ -85,9 +84,7 @@ class AgentProcessBench:
 
     def find_file(self, part: Part) -> Path:
         """Return the path of a part's file in the data folder or the cache. A missing file is downloaded."""
-        if self.folder and not self.folder.is_dir():
-            raise MissingError(f"CODETOOL_DATA={self.folder} is no folder. Make it, name another, or unset it.")
-        folders = [*([self.folder] if self.folder else []), find_cache_folder() / "data"]
+        folders = list_data_folders(self.folder, "evaluate_prm.agentprocessbench.folder")
         url = f"{SOURCE}/{part}.jsonl".replace(RAW, self.mirror.rstrip("/"))
         name = f"agentprocessbench/{part}.jsonl"
         file = ensure_file(name, url, SHA256.get(part), folders, manual_steps=MANUAL_STEPS)

@@ -44,6 +44,8 @@ def test_each_value_of_a_comma_list_is_composed() -> None:
         ),
         ("hydra.launcher.n_jobs=3", ["hydra.launcher has no settings. Choose another one with hydra/launcher="]),
         ("hydra.job.num=x", ["hydra.job.num=x: Value 'x'", "could not be converted to Integer"]),
+        ("costs.parameters={x: 5}", ["costs.parameters has no x.", "++costs.parameters={x: 5} adds it"]),
+        ("budget={tokns: 5}", ["budget has no tokns. It has: executions, flops,", "tokens"]),
         ("~stage", ["~stage: a stage cannot be left out"]),
         ("~tuning=0", ["~tuning=0: "]),
         ("search.n=range(0,1000000000)", ["search.n=range(0,1000000000): is more than 10000 values"]),

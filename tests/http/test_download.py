@@ -15,7 +15,7 @@ from file_server import FileServer, file_server, respond_completely, respond_slo
 from promptly import promptly
 
 from codetool.errors import CodeToolError, ConfigError, MissingError, UnreachableError
-from codetool.http.download import ensure_file
+from codetool.http.download import ensure_file, list_data_folders
 
 CONTENT = b"a line of it\n" * 40_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -53,6 +53,19 @@ def test_a_file_in_any_of_the_folders_is_not_downloaded(server: FileServer, tmp_
     there.write_text("another text")
     assert get(server, tmp_path / "first", tmp_path / "second") == there
     assert not server.asked and there.read_text() == "another text"
+
+
+def test_a_data_folder_that_is_not_there_is_named_by_what_set_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "none"
+    assert list_data_folders(None, "benchmark.folder") == list_data_folders(tmp_path, "benchmark.folder")[1:]
+    monkeypatch.delenv("CODETOOL_DATA", raising=False)
+    with pytest.raises(MissingError, match=f"^benchmark.folder={missing} is no folder"):
+        list_data_folders(missing, "benchmark.folder")
+    monkeypatch.setenv("CODETOOL_DATA", str(missing))
+    with pytest.raises(MissingError, match=f"^CODETOOL_DATA={missing} is no folder"):
+        list_data_folders(missing, "benchmark.folder")
 
 
 @pytest.mark.parametrize("blocked", ["a file", "/proc/nowhere"])
