@@ -67,6 +67,11 @@ def test_the_summary_has_intervals_errors_provenance_and_what_made_it(report: Br
         assert part in text, part
 
 
+def test_huge_amounts_are_powers_of_ten(report: Browser) -> None:
+    shown_numbers = report.js("[834620786304, 1075312973952, 1234567, 0.5, 0].map(number)")
+    assert shown_numbers == ["8.35e+11", "1.08e+12", "1,234,567", "0.5", "0"]
+
+
 def test_an_unfinished_run_says_so(window: Browser, tmp_path: Path) -> None:
     report = shown(window, tmp_path, html(asked=9))
     assert "unfinished: 5 of 9 tasks" in words(report, "#state")

@@ -64,7 +64,12 @@ function block(text, label, kind = "", paint = (part) => [part]) {
 
 const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const small = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-const number = (value) => (value === null || value === undefined ? "–" : (Math.abs(value) < 1 ? small : plain).format(value));
+/** A number for people; amounts of more than ten digits, such as floating-point operations, as a power of ten. */
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  if (Math.abs(value) >= 1e10) return value.toExponential(2);
+  return (Math.abs(value) < 1 ? small : plain).format(value);
+}
 const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)}\u00a0%`);
 const exact = (value) => (value === null || value === undefined ? "–" : String(Math.round(value * 1000) / 1000));
 

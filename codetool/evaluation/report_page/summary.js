@@ -20,6 +20,14 @@ const METRICS = {
   tool_calls: "tool calls, a task",
   seconds: "wall time of a task",
   usd: "price of a task in USD",
+  flops: "floating-point operations of a task: 2 × parameters × tokens of policy, PRM and answer",
+  executable_rate: "steps of all trees that ran with every tool call answered",
+  tokens_per_solved: "tokens of all tasks, by the number of solved ones",
+  seconds_per_solved: "seconds of all tasks, by the number of solved ones",
+  usd_per_solved: "USD of all tasks, by the number of solved ones",
+  flops_per_solved: "floating-point operations of all tasks, by the number of solved ones",
+  seconds_p50: "seconds within which half of the tasks end",
+  seconds_p95: "seconds within which 95 % of the tasks end",
 };
 
 const KINDS = {
@@ -183,7 +191,7 @@ function ledger(rows) {
   const shown = Object.entries(AMOUNTS).filter(([name]) => ALWAYS.includes(name) || total(name));
   const pairs = shown.map(([name, words]) => [words, number(total(name))]);
   if (rows.some((row) => row.ledger.usd !== null)) pairs.push(["USD", number(total("usd"))]);
-  if (rows.some((row) => row.ledger.flops)) pairs.push(["FLOPs", total("flops").toExponential(2)]);
+  if (rows.some((row) => row.ledger.flops)) pairs.push(["FLOPs", number(total("flops"))]);
   pairs.push(["task time, summed", duration(rows.reduce((sum, row) => sum + row.seconds, 0))]);
   for (const name of [...new Set(rows.flatMap((row) => Object.keys(row.component_seconds || {})))].sort()) {
     const seconds = (kind) => rows.reduce((sum, row) => sum + ((row.component_seconds || {})[name] || { [kind]: 0 })[kind], 0);

@@ -29,7 +29,7 @@ function facts(row) {
   if (row.judged) pairs.push(["judged", `${row.judged.labels.join(", ")}: ${visible(row.judged.reason)}`]);
   const words = Object.entries(row.metrics).filter(([name, value]) => value !== null && !(name in row.ledger) && !["success", "seconds"].includes(name));
   if (words.length) pairs.push(["metrics", words.map(([name, value]) => `${name} ${typeof value === "number" ? exact(value) : value}`).join(" · ")]);
-  const cost = Object.entries(row.ledger).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${number(value)}`);
+  const cost = Object.entries(row.ledger).filter(([, value]) => value).map(([name, value]) => `${name} ${number(value)}`);
   pairs.push(["cost", [...cost, duration(row.seconds)].join(" · ")]);
   return pairs;
 }
