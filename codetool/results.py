@@ -108,16 +108,19 @@ class Results:
         return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1)
 
 
-def load(*folders: str | Path) -> Results:
-    """Return the results in these run folders and sweeps' folders, which stay on disk until a frame is asked for.
+def load(*folders: str | Path | Iterable[str | Path]) -> Results:
+    """Return the results in run folders and sweeps' folders, named one by one or in lists.
+
+    They stay on disk until a frame is asked for.
 
     Raises MissingError if pandas is not installed or a folder is not there, and ConfigError for a folder of something
     else; reading a frame raises ConfigError for a damaged line.
     """
     _import_pandas()
-    if not folders:
+    paths = [path for each in folders for path in ([each] if isinstance(each, str | Path) else each)]
+    if not paths:
         raise ConfigError("codetool.results.load needs a folder of a run or of a sweep: load('outputs/evaluate/NAME')")
-    runs = [run for folder in folders for run in _find_runs(Path(folder).expanduser())]
+    runs = [run for path in paths for run in _find_runs(Path(path).expanduser())]
     names = [run.name for run in runs]
     return Results([run if names.count(run.name) == 1 else replace(run, name=str(run.folder)) for run in runs])
 

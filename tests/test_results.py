@@ -129,8 +129,18 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str | None, content:
 
 
 def test_no_folder_at_all_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"load\('outputs/evaluate/NAME'\)"):
-        codetool.results.load()
+    for folders in ((), ([],)):
+        with pytest.raises(ConfigError, match=r"load\('outputs/evaluate/NAME'\)"):
+            codetool.results.load(*folders)
+
+
+def test_folders_may_be_a_list(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        write_lines(folder / "results.jsonl", result_line("t", True))
+    listed, alone = codetool.results.load(folders), codetool.results.load(*map(str, folders))
+    assert listed.tasks.run.tolist() == alone.tasks.run.tolist() == ["a", "b"]
 
 
 def test_pandas_that_is_missing_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
