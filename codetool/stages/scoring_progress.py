@@ -69,4 +69,7 @@ class ScoringProgress:
 
     def _describe(self) -> str:
         rate = self.steps / max(time.monotonic() - self._started, 1e-9)
-        return f"{self._done}/{self._total} {self._item_name} · {rate:.1f} {self._part_name}/s"
+        speed = (
+            f"{rate:.1f} {self._part_name}/s" if rate >= 0.1 or not rate else f"{60 * rate:.1f} {self._part_name}/min"
+        )
+        return f"{self._done}/{self._total} {self._item_name} · {speed}"

@@ -24,7 +24,7 @@ class AnswerCounts:
         """The counts as text: `12 calls: 11 recorded, 1 miss; published answers: 9 exact, 2 canonical, …`."""
         parts = [f"{count} {name}" for name, count in {**self.provenance, **self.failures}.items()]
         published = ", ".join(f"{count} {name}" for name, count in self.cache.items())
-        text = f"{self.calls} calls" + (f": {', '.join(parts)}" if parts else "")
+        text = f"{self.calls} call{'' if self.calls == 1 else 's'}" + (f": {', '.join(parts)}" if parts else "")
         return f"{text}; published answers: {published}" if published else text
 
 

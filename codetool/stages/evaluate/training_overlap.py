@@ -36,4 +36,5 @@ def log_training_overlap(config: RunConfig, tasks: Sequence[Task]) -> None:
         clean += [name] if trained and not lines else []
     if clean:
         asked = len({get_original(task).id for task in tasks})
-        log.info("none of the %d tasks is among those that %s was trained on", asked, " or ".join(clean))
+        tasks_asked = "the task is not" if asked == 1 else f"none of the {asked} tasks is"
+        log.info("%s among those that %s was trained on", tasks_asked, " or ".join(clean))
