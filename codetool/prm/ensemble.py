@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import ConfigDict, Field, InstanceOf, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.concurrency import gather_or_cancel
@@ -45,6 +45,17 @@ class EnsemblePRMConfig:
     """The options of the members by a name that is used on the command line only."""
     combine: Combine
     """How the scores of a step are combined. `mean`: their mean. `min`: the lowest, so that all members must agree."""
+
+    @field_validator("members")
+    @classmethod
+    def _refuse_none(cls, members: Mapping[str, PRMOption]) -> Mapping[str, PRMOption]:
+        for name, member in members.items():
+            if isinstance(member, NoPRM):
+                raise ValueError(
+                    f"the member {name} scores nothing. Choose another option, prm@prm.members.{name}=smollm2, or leave "
+                    "the member out"
+                )
+        return members
 
     def checksum(self) -> str | None:
         """Return the hex sha256 of the members' checksums in their order; None if no member has one."""

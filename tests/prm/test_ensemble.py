@@ -12,7 +12,6 @@ from codetool.errors import ConfigError, MissingError
 from codetool.interfaces import PRMOption
 from codetool.model_types import Scores
 from codetool.prm.ensemble import EnsemblePRMConfig, list_members, list_models
-from codetool.prm.none import NoPRM
 from codetool.prm.random import RandomPRM
 from codetool.types import Execution, Step, Task
 
@@ -92,7 +91,15 @@ async def test_messages_name_the_settings_of_the_member() -> None:
 
 
 async def test_a_member_that_scores_nothing_is_refused() -> None:
-    option = EnsemblePRMConfig(members={"first": RandomPRM(seed=0), "other": NoPRM(path=None)}, combine="mean")
+    with pytest.raises(ConfigError, match=r"^prm\.members: the member other scores nothing"):
+        compose_config("prm=ensemble", "+prm@prm.members.other=none")
+
+    class Nothing(Fixed):
+        @asynccontextmanager
+        async def open(self, servers: Any) -> Any:
+            yield None
+
+    option = EnsemblePRMConfig(members={"first": RandomPRM(seed=0), "other": Nothing([])}, combine="mean")
     with pytest.raises(ConfigError, match=r"prm\.members\.other scores nothing"):
         async with option.open(None):  # type: ignore[arg-type]
             pass

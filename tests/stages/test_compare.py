@@ -17,8 +17,10 @@ from in_process import prepare_run
 from written_runs import write_run
 
 from codetool.errors import ConfigError, MissingError
+from codetool.evaluation.paired_comparison import compare_systems
 from codetool.evaluation.significance import correct_holm
 from codetool.stages.compare.compare import compare
+from codetool.stages.compare.comparison_page import list_difference_cells
 from codetool.stages.compare.result_tables import escape_latex
 
 GREEDY, BEAM = ("search=greedy", "search.n=2"), ("search=beam", "search.n=2")
@@ -215,6 +217,11 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, [True, False], *GREEDY), write_run(tmp_path, [True, True], *BEAM)]
     printed = show(f"compare.runs=[{','.join(map(str, runs))}]", "dry_run=true", outputs=tmp_path)
     assert "comparison.html: would be written" in printed and not (tmp_path / "compare").exists()
+
+
+def test_two_tasks_that_differ_both_ways_show_no_difference_at_all() -> None:
+    made = compare_systems({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}, {})
+    assert made is not None and ">100 pp" in list_difference_cells("success", made)
 
 
 def test_latex_has_no_bare_special_characters() -> None:

@@ -127,6 +127,7 @@ def copied(source: Path, place: Path, change: dict[str, str]) -> Path:
         (("policy.source=[nowhere]",), MissingError, r"there is no folder nowhere \(from /"),
         (("policy.source=[{tmp}]",), ConfigError, "is no run folder: it needs config.yaml and candidates.jsonl"),
         (("policy.source=[{source}]", "benchmark.split=test"), ConfigError, "recorded on another benchmark or split"),
+        (("policy.source=[{source}]", "repeats=3"), ConfigError, "repeats=3: .* candidates of 1 search of each task"),
         (("policy.source=[{source},{seed}]",), ConfigError, "mixes runs .*: seed is 4 there, 3 in the first"),
         (("policy.source=[{source},{prompt}]",), ConfigError, "mixes runs .*policy.temperature is 0.2 there"),
         (("policy.source=[{source},{search}]",), ConfigError, "search differs between .* Name it: search="),

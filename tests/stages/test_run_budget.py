@@ -85,6 +85,8 @@ def test_a_dry_run_tells_the_bound_and_later_what_finished_tasks_took(policy: Ch
     assert bound is not None and bound["basis"] == "bound" and bound["calls"]["policy requests"] == 5 * TASKS
     assert f"expected for {TASKS} tasks, by the search's upper bound:" in said and "  assumed: no path ends" in said
     assert not any(tmp_path.iterdir()) and bound["seconds"] is None
+    _, said_of_limits = evaluate_with_log(tmp_path, *priced, "run_budget.tokens=9", "run_budget.usd=1000")
+    assert "ended earlier by run_budget.tokens=9, which is less" in said_of_limits and "usd=" not in said_of_limits
     done = [word for word in priced if not word.startswith(("dry_run", "limit"))]
     outcome = evaluate_run(tmp_path, *done, "limit=4")
     spent = read_metrics(outcome.folder)["spent"]["policy"]

@@ -109,7 +109,9 @@ def _describe_pairs(comparison: Comparison) -> Iterator[str]:
             else:
                 text = f"{comparison.metric} is higher than the baseline's on {gained}, lower on {lost}"
             yield f"{pair.system.label}: {text}"
-            if made.detectable is not None and abs(made.estimate.value) < made.detectable:
+            if made.detectable is not None and made.detectable > 1:
+                yield f"{_count_tasks(made.estimate.tasks)} are too few to show any difference with a power of 80 %"
+            elif made.detectable is not None and abs(made.estimate.value) < made.detectable:
                 yield (
                     f"{_count_tasks(made.estimate.tasks)} can show a true difference of "
                     f"{100 * made.detectable:.1f} points with a power of 80 %; a smaller one needs more tasks or "

@@ -122,18 +122,26 @@ def build_main_table(comparison: Comparison) -> PageTable:
 def list_difference_cells(metric: str, made: PairedDifference) -> list[str]:
     """Return the difference with its intervals, p-values, smallest detectable difference, and task counts."""
     estimate = made.estimate
-    detectable = "–" if made.detectable is None else format_difference(metric, made.detectable).removeprefix("+")
     return [
         format_difference(metric, estimate.value),
         format_interval(metric, estimate.interval),
         format_interval(metric, estimate.template_interval) if estimate.templates < estimate.tasks else "–",
         format_p(made.p),
         format_p(made.p_holm),
-        detectable,
+        _format_detectable(metric, made.detectable),
         str(made.wins),
         str(made.losses),
         str(estimate.tasks),
     ]
+
+
+def _format_detectable(metric: str, difference: float | None) -> str:
+    """Return the smallest detectable difference; a share has none above 100 points, of which few tasks show nothing."""
+    if difference is None:
+        return "–"
+    if is_share(metric) and difference > 1:
+        return ">100 pp"
+    return format_difference(metric, difference).removeprefix("+")
 
 
 def _build_system_section(comparison: Comparison, folder: Path) -> Section:

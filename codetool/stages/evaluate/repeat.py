@@ -114,7 +114,7 @@ def load_recorded_scores(config: RunConfig, tasks: Sequence[Task]) -> dict[Score
 
 
 def refuse_other_tasks(config: RunConfig, tasks: Sequence[Task]) -> None:
-    """Raise ConfigError if the source of a replay holds candidates for none of the tasks."""
+    """Raise ConfigError if the source of a replay holds candidates for none of the tasks, or of fewer repeats."""
     if not isinstance(config.policy, ReplayPolicyConfig):
         return
     recorded = config.policy.read_task_ids()
@@ -123,6 +123,13 @@ def refuse_other_tasks(config: RunConfig, tasks: Sequence[Task]) -> None:
             f"policy.source was recorded on another benchmark or split: it holds candidates for {len(recorded)} tasks, "
             f"such as {min(recorded)}, and for none of the {len(tasks)} asked for, such as {tasks[0].id}. Name the "
             "benchmark= and its split that were recorded, or leave them out to repeat the recorded run."
+        )
+    searches = max((task.repeat for task in tasks if task.id in recorded), default=config.repeats)
+    if searches < config.repeats:
+        count = f"{searches} search{'' if searches == 1 else 'es'}"
+        raise ConfigError(
+            f"repeats={config.repeats}: policy.source holds candidates of {count} of each task. Take "
+            f"repeats={searches}, or record more by the recorded run's command with repeats={config.repeats}."
         )
 
 
