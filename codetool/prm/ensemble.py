@@ -52,8 +52,8 @@ class EnsemblePRMConfig:
         for name, member in members.items():
             if isinstance(member, NoPRM):
                 raise ValueError(
-                    f"the member {name} scores nothing. Choose another option, prm@prm.members.{name}=smollm2, or leave "
-                    "the member out"
+                    f"the member {name} scores nothing. Choose another option, prm@prm.members.{name}=smollm2, or "
+                    "leave the member out"
                 )
         return members
 

@@ -156,7 +156,8 @@ def _describe_tasks(summary: RunSummary) -> Iterator[str]:
     asked = f"{summary.asked} task{'' if summary.asked == 1 else 's'} asked for"
     if summary.repeats > 1:
         tasks = summary.asked // summary.repeats
-        asked = f"{tasks} task{'' if tasks == 1 else 's'} asked for, each {summary.repeats} times; of {summary.asked} searches"
+        times = f"each {summary.repeats} times; of {summary.asked} searches"
+        asked = f"{tasks} task{'' if tasks == 1 else 's'} asked for, {times}"
     yield f"{asked}, {summary.answered} with an answer, {summary.finished} with a finished path"
     if not summary.checkable and "sopr" not in summary.metrics:
         yield "success: this benchmark has no checked answers, so none is reported"
