@@ -88,3 +88,5 @@ class ProcessExample:
     """Whether the step has more potential than its siblings; None if all have the same."""
     multiplicity: int = 1
     """Number of sampled candidates with the same program."""
+    result: str | None = None
+    """Text that follows the step in the prompt of a PRM that reads what the step did; None in files written before."""

@@ -123,10 +123,13 @@ class GenerativePRM(EndpointConfig):
     def check_prompt(self) -> trained_prompt.PromptRecord | None:
         """Return the prompt that the model at `path` was trained with; None if its folder does not record one.
 
-        Raises ConfigError if it differs from `prompt`.
+        Raises ConfigError if it differs from `prompt`, or if only one of both shows what the scored step did.
         """
         trained, source = load_trained_prompt("prm", self.path), f"prm.path={self.path}"
         if trained and (problem := trained_prompt.explain_mismatch("prm", source, trained, self.prompt)):
+            raise ConfigError(problem)
+        sees = self.sees_observation
+        if trained and (problem := trained_prompt.explain_other_observation(source, trained, sees_observation=sees)):
             raise ConfigError(problem)
         return trained
 
@@ -166,11 +169,6 @@ class GenerativePRM(EndpointConfig):
             raise ConfigError(
                 "stage=train trains a PRM that judges steps one by one; prm=pairwise compares two. Choose prm=smollm2 "
                 "or prm=qwen7b: a judge of single steps can compare as well."
-            )
-        if self.sees_observation:
-            raise ConfigError(
-                "prm.sees_observation=true: process data does not hold what the judged step itself printed, so a PRM "
-                "that reads it cannot be trained on them. Leave it out."
             )
 
     def describe(self) -> dict[str, Any]:

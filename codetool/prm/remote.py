@@ -118,7 +118,9 @@ class RemotePRMConfig:
         ) as http:
             description = await self._fetch_description(http)
             self._check_prompt(description)
-            yield RemotePRM(self, http, read_max_chats(description))
+            yield RemotePRM(
+                self, http, read_max_chats(description), sees_observation=description.get("sees_observation") is True
+            )
 
     async def _fetch_description(self, http: HttpPools) -> Mapping[str, Any]:
         """Fetch the server's description of itself; empty for a server of another kind, which has no `/health`.
@@ -158,11 +160,15 @@ class RemotePRMConfig:
 class RemotePRM:
     """A PRM that asks an HTTP server for scores."""
 
-    sees_observation = False
+    def __init__(
+        self, settings: RemotePRMConfig, http: HttpPools, max_chats: int | None, *, sees_observation: bool = False
+    ) -> None:
+        """Store the client; `max_chats` limits the chats of one request to `/score`; None without `/score`.
 
-    def __init__(self, settings: RemotePRMConfig, http: HttpPools, max_chats: int | None) -> None:
-        """Store the client; `max_chats` limits the chats of one request to `/score`; None without `/score`."""
+        With `sees_observation`, the server's model reads what a step did.
+        """
         self._settings, self._http, self._max_chats = settings, http, max_chats
+        self.sees_observation = sees_observation
 
     async def score(
         self, task: Task, path: Sequence[Node], candidates: Sequence[Step], executions: Sequence[Execution] = ()
@@ -171,7 +177,9 @@ class RemotePRM:
 
         Raises UnreachableError if the server keeps failing, and CodeToolError if it does not return a probability.
         """
-        chats = [self._settings.prompt.messages(task, path, step) for step in candidates]
+        shown: Sequence[Execution | None] = executions or [None] * len(candidates)
+        prompt = self._settings.prompt
+        chats = [prompt.messages(task, path, step, ran) for step, ran in zip(candidates, shown, strict=True)]
         if self._max_chats is None:
             return Scores(tuple(await gather_or_cancel(self._score_one(i, chat) for i, chat in enumerate(chats))))
         parts = [chats[begin : begin + self._max_chats] for begin in range(0, len(chats), self._max_chats)]

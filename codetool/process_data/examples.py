@@ -13,7 +13,7 @@ from codetool.model_types import ProcessExample
 from codetool.process_data import jsonl_reader
 from codetool.process_data.labels import LabelledStep
 from codetool.runs import journal
-from codetool.types import Task
+from codetool.types import Node, Task
 
 PROCESS_FILE = "process.jsonl"
 _FIELDS = tuple(field.name for field in fields(ProcessExample))
@@ -77,4 +77,13 @@ def _make_process_example(
         latent=step.estimate.latent,
         label=step.label,
         multiplicity=node.multiplicity,
+        result=_render_result(task, node, prompt),
     )
+
+
+def _render_result(task: Task, node: Node, prompt: ScoringPrompt) -> str:
+    """Return what a prompt adds to the text of a step once it ran."""
+    step, path = node.step, node.path[:-1]
+    assert step is not None
+    before, after = (prompt.messages(task, path, step, ran)[-1]["content"] for ran in (None, node.execution))
+    return after.removeprefix(before)

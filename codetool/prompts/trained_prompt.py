@@ -52,7 +52,8 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _BlockDumper.add_representer(str, _represent_text)
 
 PromptRecord = Mapping[str, Any]
-"""Description of a prompt: its `kind` (class name) and its `fields` (templates and limits)."""
+"""Description of a prompt: its `kind` (class name) and its `fields` (templates and limits); `sees_observation` is true
+for a PRM that was trained to read what the step did."""
 
 
 def describe_prompt(prompt: object) -> PromptRecord | None:
@@ -62,12 +63,11 @@ def describe_prompt(prompt: object) -> PromptRecord | None:
     return {"kind": type(prompt).__name__, "fields": dataclasses.asdict(prompt)}
 
 
-def save_prompt_record(folder: Path, prompt: object) -> None:
+def save_prompt_record(folder: Path, prompt: object, *, sees_observation: bool = False) -> None:
     """Write the record of a prompt into a model's folder, unless the prompt cannot be described."""
     if (record := describe_prompt(prompt)) is not None:
-        text = FILE_HEADER + yaml.dump(
-            dict(record), Dumper=_BlockDumper, sort_keys=False, allow_unicode=True, width=10_000
-        )
+        content = {**record, "sees_observation": True} if sees_observation else dict(record)
+        text = FILE_HEADER + yaml.dump(content, Dumper=_BlockDumper, sort_keys=False, allow_unicode=True, width=10_000)
         (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
 
@@ -109,6 +109,16 @@ def explain_mismatch(group: str, source: str, trained: PromptRecord, prompt: obj
         f"{source} was trained with the prompt {theirs}, but {group}.prompt is {ours} "
         f"(different: {', '.join(differences)}): {remedy}, or choose another model."
     )
+
+
+def explain_other_observation(source: str, trained: PromptRecord, *, sees_observation: bool) -> str | None:
+    """Return one sentence that says whether `source` was trained to read what a step did; None if it is used so."""
+    learned = trained.get("sees_observation") is True
+    if learned == sees_observation:
+        return None
+    said = "what the scored step did" if learned else "steps before they ran"
+    remedy = f"set prm.sees_observation={str(learned).lower()}"
+    return f"{source} was trained to read {said}: {remedy}, or choose another model."
 
 
 def name_prompt(group: str, record: PromptRecord) -> str:

@@ -89,15 +89,19 @@ def build_prm_examples(
     prompt: ScoringPrompt,
     tokenizer: ChatEncoder,
     targets: Iterable[PRMTarget | None],
+    *,
+    sees_observation: bool = False,
 ) -> Iterator[SFTExample]:
     """Yield a training example of a PRM for each process example with a target; those whose target is None are skipped.
 
-    `codetool.stages.train.prm_targets` chooses the targets.
+    `codetool.stages.train.prm_targets` chooses the targets. With `sees_observation`, a step is followed by what it did.
     """
     for index, (example, chosen) in enumerate(zip(examples, targets, strict=True)):
         if chosen is None:
             continue
         chat = prompt.with_candidate(example.prefix, example.node_id.count("-") + 1, example.step)
+        if sees_observation:
+            chat[-1]["content"] += example.result or ""
         tokens = tuple(tokenizer.encode(chat))
         target = Target(
             len(tokens) - 1, chosen.weight, label_prob=chosen.value, example_index=index, group=chosen.group

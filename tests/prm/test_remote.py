@@ -308,6 +308,21 @@ async def test_a_server_whose_model_has_another_prompt_is_refused_and_both_are_n
     assert bodies == []
 
 
+@pytest.mark.parametrize("sees", [True, False])
+async def test_a_server_whose_model_reads_what_steps_did_is_told_it(sees):
+    health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "sees_observation": sees}
+    executions = [Execution("ok", f"printed {place}") for place in range(3)]
+
+    async def answer(body, place):
+        return {"scores": [0.5] * 3, "tokens": 1}
+
+    async with serving(answer, "/score", health) as (url, bodies), settings(url).open(NO_SERVERS) as prm:
+        assert prm.sees_observation == sees
+        await prm.score(TASK, [], STEPS, executions if sees else ())
+    shown = [chat[-1]["content"] for chat in bodies[0]["messages"]]
+    assert [f"printed {place}" in content for place, content in enumerate(shown)] == [sees] * 3
+
+
 @pytest.mark.parametrize("prompt", [None, "compact", {"kind": 3}, []])
 async def test_a_server_that_does_not_describe_its_prompt_is_asked_as_before(prompt):
     health = {"model": "m", "trained": True, "checksum": None, "max_chats": 8, "prompt": prompt}

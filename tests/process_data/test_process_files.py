@@ -34,8 +34,13 @@ def test_the_fields_are_those_of_the_contract(tmp_path: Path) -> None:
     line = json.loads((tmp_path / "process.jsonl").read_text().splitlines()[0])
     assert list(line) == [
         "task_id", "node_id", "group", "prefix", "step", "executed", "soft", "hard", "latent", "label", "multiplicity",
+        "result",
     ]  # fmt: skip
     assert (line["multiplicity"], line["label"], line["soft"]) == (2, True, 0.5)
+    assert line["result"] == "Saw (ok): saw 1"
+    old = json.dumps({name: value for name, value in line.items() if name != "result"})
+    (tmp_path / "process.jsonl").write_text(old)
+    assert examples.load_examples([tmp_path])[0].result is None
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def test_what_was_exported_is_read_back_as_it_was(exported: Path) -> None:
     def key(example: ProcessExample) -> tuple[int, str]:
         return (example.node_id.count("-"), example.node_id)
 
-    assert sorted(read_reference(exported, JUDGE, "soft"), key=key) == sorted(FOUND, key=key)
+    written = [replace(example, result=None) for example in FOUND]  # which the reference's files do not hold
+    assert sorted(read_reference(exported, JUDGE, "soft"), key=key) == sorted(written, key=key)
 
 
 def test_training_records_are_read_back_as_the_same_messages(exported: Path) -> None:

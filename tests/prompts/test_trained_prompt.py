@@ -9,6 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from codetool.config.overrides import compose_all
+from codetool.config.run_config import validate
 from codetool.errors import ConfigError
 from codetool.models.locate import ADAPTERS_FOLDER, load_trained_prompt
 from codetool.prompts import trained_prompt
@@ -110,3 +112,13 @@ def test_a_record_with_former_names_still_matches_its_prompt() -> None:
     assert trained_prompt.explain_mismatch("prm", "A", record, prompt("prm", "compact")) is None
     other = trained_prompt.explain_mismatch("prm", "A", record, prompt("prm", "stepwise"))
     assert other is not None and "was trained with the prompt compact, but prm.prompt is stepwise" in other
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_prm_that_reads_outputs_is_used_only_as_it_was_trained(tmp_path: Path, learned: bool) -> None:
+    trained_prompt.save_prompt_record(tmp_path, prompt("prm", "compact"), sees_observation=learned)
+    words = ("prm=smollm2", f"prm.path={tmp_path}", f"prm.sees_observation={str(learned).lower()}")
+    assert validate(compose_all(list(words))[0]).prm.check_prompt() is not None
+    other = [*words, f"prm.sees_observation={str(not learned).lower()}"]
+    with pytest.raises(ConfigError, match=f"set prm.sees_observation={str(learned).lower()}, or choose another"):
+        validate(compose_all(other)[0]).prm.check_prompt()

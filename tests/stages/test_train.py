@@ -256,7 +256,7 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("train.files=[nowhere]",), MissingError, "nowhere is not there"),
         (("train.max_length=3",), ConfigError, "train.max_length"),
         (("prm.labels=[yes,indeed]",), ConfigError, "'indeed' is"),
-        (("prm.sees_observation=true",), ConfigError, "what the judged step itself printed"),
+        (("prm.sees_observation=true",), ConfigError, "do not hold what the steps did"),
         (("train.add_label_tokens=true",), ConfigError, "needs tuning=full"),
         (("train.add_label_tokens=true", "tuning=full"), ConfigError, "is a token of the model already"),
         (("train.save_merged=true", "tuning=full"), ConfigError, "no adapter to merge"),

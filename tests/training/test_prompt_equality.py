@@ -12,6 +12,9 @@ from codetool.models.chat_template import ChatTokenizer
 from codetool.models.locate import ModelFolders
 from codetool.policies.local_model import LocalModelPolicy
 from codetool.prm.local_scorer import LocalScorer
+from codetool.process_data.examples import make_process_examples
+from codetool.process_data.labels import LabelledStep
+from codetool.process_data.rollouts import Estimate
 from codetool.prompts.step_format import format_stop_marker
 from codetool.stages.train.prm_targets import read_targets
 from codetool.training.sft_examples import build_policy_examples, build_prm_examples
@@ -70,6 +73,19 @@ def test_a_prm_is_taught_on_the_prompt_that_it_scores(folder, path):
     assert list(taught.tokens) == scored
     [target] = taught.targets
     assert (target.position, target.label_prob, target.weight) == (len(scored) - 1, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("path", PATHS[1:], ids=len)
+def test_a_prm_that_reads_what_a_step_did_is_taught_so(folder, path):
+    """The last step of the path is scored, with what it did."""
+    settings, node, before = prm(folder), path[-1], path[:-1]
+    labelled = LabelledStep("t", node, "0", True, Estimate(1.0, True, 1.0), True)
+    [example] = make_process_examples(TASK, [labelled], settings.prompt)
+    for sees, execution in ((True, node.execution), (False, None)):
+        scored = ChatTokenizer(folder).encode(settings.prompt.messages(TASK, before, node.step, execution))
+        targets = read_targets([example], "label")
+        [taught] = build_prm_examples([example], settings.prompt, ChatTokenizer(folder), targets, sees_observation=sees)
+        assert list(taught.tokens) == scored
 
 
 @pytest.mark.parametrize("path", PATHS[1:], ids=len)

@@ -47,7 +47,8 @@ def export_model(run: TrainRun, job: TrainJob, path: Path, material: TrainDatase
 def _write_companion_files(run: TrainRun, path: Path, folder: Path, content: Mapping[str, Any]) -> None:
     """Write the files beside the weights: the prompt, the tasks trained on, and the model card."""
     if (prompt := training_prompt.find_training_prompt(run.config, run.sources)) is not None:
-        trained_prompt.save_prompt_record(folder, prompt)
+        sees = run.config.train.target == "prm" and getattr(run.config.prm, "sees_observation", False)
+        trained_prompt.save_prompt_record(folder, prompt, sees_observation=sees)
     command = f"{name_program()} {shlex.join(mask_command(run.overrides))}"
     usage = run.usage(path, folder.name)
     settings = run.config.train

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from codetool.errors import ConfigError
 from codetool.model_types import ProcessExample
 from codetool.process_data.examples import number_trees
 from codetool.process_data.td_targets import TDSettings, compute_td_targets
@@ -47,6 +49,18 @@ def explain_missing_targets(settings: TrainConfig) -> str:
     if settings.loss == "pairs" and settings.pairs_weight == 1:
         return "train.pairs_weight=1, and no two siblings differ; try train.pairs_weight=0.5"
     return "train.labels=hard, and no step has a label; try train.labels=soft"
+
+
+def check_sees_observation(prm: Any, examples: Sequence[ProcessExample]) -> bool:
+    """Return whether a PRM reads what a step did. Raises ConfigError if it does and an example does not hold it."""
+    sees: bool = getattr(prm, "sees_observation", False)
+    if sees and (missing := next((example for example in examples if example.result is None), None)):
+        raise ConfigError(
+            f"prm.sees_observation=true: the process data of the task {missing.task_id} do not hold what the steps "
+            "did, since an earlier version wrote them. The command of stage=collect that made them writes them again, "
+            "without a model."
+        )
+    return sees
 
 
 def _read_td(settings: TrainConfig) -> TDSettings:

@@ -173,7 +173,7 @@ def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
 
 def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> TrainDataset:
     """Read and tokenize the examples. Raises ConfigError if there are none left to train on."""
-    from codetool.stages.train.prm_targets import choose_targets, explain_missing_targets
+    from codetool.stages.train.prm_targets import check_sees_observation, choose_targets, explain_missing_targets
     from codetool.training.sft_examples import build_policy_examples, build_prm_examples
 
     settings, tokens = config.train, ChatTokenizer(base)
@@ -189,8 +189,11 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
         some, held = _split_tasks(config, process_examples.load_examples)
         prm: Any = config.prm
         _warn_about_other_prompt(some, prm.prompt)
-        training = list(build_prm_examples(some, prm.prompt, tokens, choose_targets(some, settings)))
-        validation = list(build_prm_examples(held, prm.prompt, tokens, choose_targets(held, settings)))
+        sees = check_sees_observation(prm, [*some, *held])
+        training, validation = (
+            list(build_prm_examples(each, prm.prompt, tokens, choose_targets(each, settings), sees_observation=sees))
+            for each in (some, held)
+        )
         steps = _load_tree_examples(settings.val_files or settings.files, {each.task_id for each in held})
         tasks = (_count_tasks(some), _count_tasks(held))
     longest = min(settings.max_length, _read_context_size(base))

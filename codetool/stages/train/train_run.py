@@ -160,6 +160,8 @@ def compute_identity(run: TrainRun) -> Identity:
     plugins = compute_plugin_checksums(config.settings, settings)
     asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # a policy's prompt is in its transcripts
     settings[target] = {name: settings[target][name] for name in asked if name in settings[target]}
+    if target == "prm" and getattr(config.prm, "sees_observation", False):
+        settings[target]["sees_observation"] = True
     settings["first tasks"] = config.limit
     settings["trainer"] = _select_trainer_settings(run, settings["trainer"])
     if not config.train.validates:
