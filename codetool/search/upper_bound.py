@@ -2,7 +2,8 @@
 
 The strategy itself is run, so that a strategy of a plug-in is bounded too. Its tree is the worst case: no path
 finishes, every candidate is another program, and every step runs. Rewards are equal in one run and random in another;
-the larger demand counts, since a strategy may draw more where scores differ, or where they do not.
+the larger demand counts, since a strategy may draw more where scores differ, or where they do not. A strategy that goes
+on only where some paths succeed bounds itself (`BoundedSearch`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from codetool.interfaces import SearchStrategy
 from codetool.types import Execution, Node, Step
@@ -32,8 +33,19 @@ class SearchDemand:
     """Whether counting ended at `MAX_CANDIDATES`, so that the strategy may ask for more."""
 
 
+@runtime_checkable
+class BoundedSearch(Protocol):
+    """A strategy that knows its largest demand."""
+
+    def bound_demand(self) -> SearchDemand:
+        """Return the most that the strategy asks for to search one task."""
+        ...
+
+
 async def bound_search(strategy: SearchStrategy) -> SearchDemand:
-    """Return the larger demand of the strategy on trees of equal and of random rewards."""
+    """Return the strategy's own bound, or its larger demand on trees of equal and of random rewards."""
+    if isinstance(strategy, BoundedSearch):
+        return strategy.bound_demand()
     demands = [await _measure_demand(strategy, draw) for draw in (lambda: 0.5, random.Random(0).random)]
     return max(demands, key=lambda demand: (demand.candidates.total(), demand.draws.total()))
 
