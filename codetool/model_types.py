@@ -64,6 +64,45 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyStep:
+    """One step of a rollout tree as the policy drew it: a record of `policy_steps.jsonl`, for training policies."""
+
+    task_id: str
+    node_id: str
+    """Child indices from the root, `1-2-1`."""
+    group: str
+    """Id of the parent: steps of one task and group are siblings, drawn after the same path."""
+    prompt: tuple[Mapping[str, str], ...]
+    """Chat messages that the policy was asked with."""
+    completion: str
+    """Text exactly as it was drawn, without the stop string."""
+    ending: str
+    """The stop string after the completion; empty where the completion ended otherwise, by its length for example."""
+    executed: bool
+    """Whether the step ran and its tool calls were answered (on-the-spot reward 1)."""
+    finished: bool
+    """Whether the step says that it is the last one of its path."""
+    soft: float | None = None
+    """Share of successful leaves below the step, in [0, 1]; None if no leaf below it has a known outcome."""
+    hard: bool | None = None
+    """Whether any leaf below the step succeeds; None if no leaf below it has a known outcome."""
+    reward: float | None = None
+    """Reward of the path that ends with this step: 1 for success, 0 for failure; None if it goes on or is unknown."""
+    multiplicity: int = 1
+    """Number of sampled candidates with the same program."""
+    tokens: tuple[int, ...] = ()
+    """Ids of the drawn tokens, those of the stop string included; empty where they were not recorded."""
+    log_probabilities: tuple[float, ...] = ()
+    """Natural logarithm of the probability of each of `tokens` when it was drawn, under the policy at temperature 1 and
+    without a nucleus, whatever the sampling settings were."""
+
+    @property
+    def depth(self) -> int:
+        """Number of the step in its path, from 1."""
+        return self.node_id.count("-") + 1
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessExample:
     """One labelled step of a rollout tree: a line of `process.jsonl`, for training and evaluating PRMs."""
 

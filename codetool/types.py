@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -129,6 +129,11 @@ class Candidate:
     log_probability: float | None = None
     """Natural logarithm of the probability of all its tokens under the policy at temperature 1, whatever the sampling
     settings; None where the policy does not tell it."""
+    tokens: tuple[int, ...] = ()
+    """Ids of the drawn tokens, those of the stop string included; empty where the policy does not tell them."""
+    token_log_probabilities: tuple[float, ...] = ()
+    """Natural logarithm of the probability of each of `tokens` under the policy at temperature 1 and without a nucleus,
+    whatever the sampling settings; empty where the policy does not tell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +206,16 @@ class ToolAnswer:
 
 LOG_PROBABILITY_DIGITS = 3
 """Decimal places of a candidate's log-probability: what follows is rounding of the model's arithmetic."""
+TOKEN_LOG_PROBABILITY_DIGITS = 5
+"""Decimal places of a token's log-probability."""
 
 STDERR_MARK = "[stderr, last lines]"
 """The line above what a step wrote to `sys.stderr`."""
+
+
+def round_log_probabilities(values: Iterable[float]) -> tuple[float, ...]:
+    """Return the log-probabilities of tokens as they are recorded."""
+    return tuple(round(value, TOKEN_LOG_PROBABILITY_DIGITS) for value in values)
 
 
 @dataclass(frozen=True, slots=True)

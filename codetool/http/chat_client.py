@@ -111,18 +111,21 @@ class ChatClient:
         sends_stop: bool = True,
         seed: int | None = None,
         logprobs: bool = False,
+        token_ids: bool = False,
     ) -> Completion:
         """Return n completions of the messages. Choices missing from the first response are requested one by one.
 
         With `logprobs` the log-probabilities of their tokens are requested; a server that refuses or ignores the field
-        gives none. Fields that are None are not sent; without `sends_stop` the client cuts completions at the stop
-        texts. Raises UnreachableError once the retries are used up, ConfigError for a wrong address, model or key,
-        PromptRefusedError for a prompt that the server refuses, CodeToolError for other requests that it refuses.
+        gives none. `token_ids` requests the ids of the tokens, which vLLM gives. Fields that are None are not sent;
+        without `sends_stop` the client cuts completions at the stop texts. Raises UnreachableError once the retries are
+        used up, ConfigError for a wrong address, model or key, PromptRefusedError for a prompt that the server refuses,
+        CodeToolError for other requests that it refuses.
         """
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)}
         stop_sent = list(stop) if stop and sends_stop else None
         optional: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         optional |= {"stop": stop_sent, "seed": seed, "logprobs": logprobs or None}
+        optional |= {"return_token_ids": token_ids or None}
         body |= {name: value for name, value in optional.items() if value is not None}
         completion = await self._request_choices(body, n, seed)
         completion = _cut_at_stop(completion, stop)
@@ -288,4 +291,9 @@ def _cut_at_stop(completion: Completion, stop: Sequence[str]) -> Completion:
         tokens if text == full_text else cut_tokens(tokens, len(text))
         for tokens, text, full_text in zip(completion.logprobs, texts, completion.texts, strict=False)
     )
-    return replace(completion, texts=texts, logprobs=logprobs)
+    kept = [None if tokens is None else len(tokens) for tokens in logprobs]
+    token_ids = tuple(
+        ids if text == full_text or ids is None else ids[:count]
+        for ids, text, full_text, count in zip(completion.token_ids, texts, completion.texts, kept, strict=False)
+    )
+    return replace(completion, texts=texts, logprobs=logprobs, token_ids=token_ids)

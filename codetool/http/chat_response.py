@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import httpx
 
 from codetool.errors import CodeToolError
-from codetool.http.token_logprobs import MAX_LOGPROB, TokenLogprobs, parse_token_logprobs
+from codetool.http.token_logprobs import MAX_LOGPROB, TokenLogprobs, parse_token_ids, parse_token_logprobs
 
 MAX_TEXT_CHARS = 200_000
 """Maximum length of one answer; a longer one is cut, and its finish reason is `length`."""
@@ -45,6 +45,8 @@ class Completion:
     """Those of `tokens_in` that the server read from its cache; 0 if it does not tell."""
     logprobs: tuple[TokenLogprobs | None, ...] = ()
     """Log-probabilities of the tokens of each text, None where the server gives none; empty if none were requested."""
+    token_ids: tuple[tuple[int, ...] | None, ...] = ()
+    """Ids of the tokens of each text, None where the server gives none; empty if none were requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,12 @@ def parse_completion(answer: Mapping[str, Any], body: Mapping[str, Any]) -> Comp
         for choice, content in zip(choices, contents, strict=True)
     )
     logprobs = tuple(map(parse_token_logprobs, choices)) if body.get("logprobs") else ()
+    ids = tuple(map(parse_token_ids, choices)) if body.get("return_token_ids") else ()
     if (usage := read_usage(answer)) is not None:
         shares = _split_tokens(usage.tokens_out, [len(text) for text in texts])
-        return Completion(texts, usage.tokens_in, shares, False, reasons, usage.tokens_in_cached, logprobs)
+        return Completion(texts, usage.tokens_in, shares, False, reasons, usage.tokens_in_cached, logprobs, ids)
     tokens = tuple(-(-len(text) // 4) for text in texts)
-    return Completion(texts, estimate_prompt_tokens(body), tokens, True, reasons, logprobs=logprobs)
+    return Completion(texts, estimate_prompt_tokens(body), tokens, True, reasons, logprobs=logprobs, token_ids=ids)
 
 
 def read_usage(answer: Mapping[str, Any]) -> TokenUsage | None:
@@ -202,6 +205,7 @@ def merge_completions(parts: Sequence[Completion]) -> Completion:
         finish_reasons=tuple(reason for part in parts for reason in part.finish_reasons),
         tokens_in_cached=sum(part.tokens_in_cached for part in parts),
         logprobs=tuple(tokens for part in parts for tokens in part.logprobs),
+        token_ids=tuple(ids for part in parts for ids in part.token_ids),
     )
 
 

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 """The two names of the field for the maximum number of new tokens."""
-_OPTIONAL_FIELDS = ("n", "seed", "stop", "top_p", "temperature", "stream_options", "logprobs")
+_OPTIONAL_FIELDS = ("n", "seed", "stop", "top_p", "temperature", "stream_options", "logprobs",
+                    "return_token_ids")  # fmt: skip
 """Fields that a request can do without."""
 _REQUIRED_LOGPROBS = frozenset({"top_logprobs", "logprob_token_ids"})
 """Fields of a request whose answer is useless without log-probabilities: that of a PRM's score."""
@@ -29,6 +30,7 @@ _CONSEQUENCE_BY_FIELD = {
     "top_p": "the server's own value holds",
     "temperature": "the server's own value holds",
     "logprobs": "candidates have no log-probability",
+    "return_token_ids": "candidates have no token ids",
     "stream_options": "tokens are estimated where the server does not count them",
 }
 _REFUSAL_PATTERN = re.compile(

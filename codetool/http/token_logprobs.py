@@ -1,4 +1,4 @@
-"""Log-probabilities of the tokens of a completion, in responses to requests with `logprobs`."""
+"""Log-probabilities and ids of the tokens of a completion, in responses to requests that ask for them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def parse_token_logprobs(choice: Mapping[str, Any]) -> TokenLogprobs | None:
     except (LookupError, TypeError, ValueError):
         return None
     return tokens if tokens and all(math.isfinite(value) and value <= MAX_LOGPROB for _, value in tokens) else None
+
+
+def parse_token_ids(choice: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Parse the ids of all tokens of a choice, as vLLM gives them for `return_token_ids`; None if it has none."""
+    ids = choice.get("token_ids")
+    if not isinstance(ids, list) or not ids or not all(type(token) is int and token >= 0 for token in ids):
+        return None
+    return tuple(ids)
 
 
 def cut_tokens(tokens: TokenLogprobs | None, chars: int) -> TokenLogprobs | None:

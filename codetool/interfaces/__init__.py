@@ -18,6 +18,7 @@ from codetool.interfaces.models import (
     ScoringPrompt,
     Servable,
     SizedModel,
+    TokenPolicy,
     Trainable,
     TrainablePRM,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Servable",
     "Simulator",
     "SizedModel",
+    "TokenPolicy",
     "ToolSession",
     "ToolSessionFactory",
     "ToolSource",

@@ -58,6 +58,15 @@ class LogProbabilityPolicy(Policy, Protocol):
 
 
 @runtime_checkable
+class TokenPolicy(Policy, Protocol):
+    """Policy that tells the tokens of its candidates only on request, since they cost something."""
+
+    def with_tokens(self) -> Policy:
+        """Return the same policy, whose candidates have their tokens and log-probabilities if the model tells them."""
+        ...
+
+
+@runtime_checkable
 class Prompt(Protocol):
     """Format of a policy's input and output: renders a task and a path as messages, and parses the model's text."""
 

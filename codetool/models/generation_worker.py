@@ -33,6 +33,7 @@ class GeneratedCandidate:
     tokens: list[int] = field(default_factory=list)
     log_probability: float = 0.0
     """Sum of the tokens' log-probabilities at temperature 1 and without a nucleus."""
+    token_log_probabilities: list[float] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -151,6 +152,7 @@ class GenerationWorker:
             for candidate, token, log_probability in zip(row, tokens, log_probabilities[number], strict=True):
                 candidate.tokens.append(token)
                 candidate.log_probability += log_probability
+                candidate.token_log_probabilities.append(log_probability)
                 candidates_by_token.setdefault(token, []).append(candidate)
             unfinished = [part for part in candidates_by_token.values() if not self._is_finished(request, part[0])]
             rows += [number] * len(unfinished)

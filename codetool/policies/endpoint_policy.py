@@ -22,7 +22,7 @@ from codetool.model_types import Sampling
 from codetool.policies.diversity import DiversitySettings
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
-from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task
+from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task, round_log_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,10 @@ class EndpointPolicy:
         *,
         sends_stop: bool = True,
         requests_logprobs: bool = False,
+        requests_tokens: bool = False,
     ) -> None:
         self._prompt, self._sampling, self._client, self._sends_stop = prompt, sampling, client, sends_stop
-        self._requests_logprobs = requests_logprobs
+        self._requests_logprobs, self._requests_tokens = requests_logprobs, requests_tokens
         self._system = SystemMessages()
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> EndpointPolicy:
@@ -87,9 +88,14 @@ class EndpointPolicy:
 
     def with_log_probability(self) -> EndpointPolicy:
         """Return a policy that also requests the log-probabilities of its candidates; not every server gives them."""
-        return EndpointPolicy(
-            self._prompt, self._sampling, self._client, sends_stop=self._sends_stop, requests_logprobs=True
-        )
+        return self._with_requests(requests_logprobs=True, requests_tokens=self._requests_tokens)
+
+    def with_tokens(self) -> EndpointPolicy:
+        """Return a policy that also requests the ids and log-probabilities of tokens, which vLLM gives."""
+        return self._with_requests(requests_logprobs=True, requests_tokens=True)
+
+    def _with_requests(self, **requests: bool) -> EndpointPolicy:
+        return EndpointPolicy(self._prompt, self._sampling, self._client, sends_stop=self._sends_stop, **requests)
 
     async def propose(
         self,
@@ -117,6 +123,7 @@ class EndpointPolicy:
                 sends_stop=self._sends_stop,
                 seed=draw_seed(seed, task, path, first),
                 logprobs=self._requests_logprobs,
+                token_ids=self._requests_tokens,
             )
         except PromptRefusedError as error:
             log.warning("%s, step %d: %s", task.id, k, error)
@@ -125,8 +132,11 @@ class EndpointPolicy:
 
     def _make_candidates(self, completion: Completion, k: int, task: Task) -> list[Candidate]:
         """Return the candidates of a completion, parsed as step k; the first one has the tokens of the prompt."""
-        logprobs = completion.logprobs or (None,) * len(completion.texts)
-        answers = zip(completion.texts, completion.tokens_out, completion.finish_reasons, logprobs, strict=True)
+        nothing = (None,) * len(completion.texts)
+        logprobs, token_ids = completion.logprobs or nothing, completion.token_ids or nothing
+        answers = zip(
+            completion.texts, completion.tokens_out, completion.finish_reasons, logprobs, token_ids, strict=True
+        )
         return [
             Candidate(
                 raw,
@@ -136,8 +146,9 @@ class EndpointPolicy:
                 finish_reason=reason,
                 tokens_in_cached=completion.tokens_in_cached if place == 0 else 0,
                 log_probability=_sum_logprobs(of_tokens),
+                **_pair_tokens(ids, of_tokens),
             )
-            for place, (raw, tokens_out, reason, of_tokens) in enumerate(answers)
+            for place, (raw, tokens_out, reason, of_tokens, ids) in enumerate(answers)
         ]
 
     async def _complete(self, messages: Sequence[Message], **options: Any) -> Completion:
@@ -149,6 +160,16 @@ class EndpointPolicy:
             if not self._system.learn_from(error, sent):
                 raise
         return await self._client.complete(self._system.adapt_messages(messages), **options)
+
+
+def _pair_tokens(ids: Sequence[int] | None, logprobs: TokenLogprobs | None) -> dict[str, Any]:
+    """Return the candidate's fields of its tokens; none unless the server gave both for every token."""
+    if ids is None or logprobs is None or len(ids) != len(logprobs):
+        return {}
+    return {
+        "tokens": tuple(ids),
+        "token_log_probabilities": round_log_probabilities(min(value, 0.0) for _, value in logprobs),
+    }
 
 
 def _sum_logprobs(tokens: TokenLogprobs | None) -> float | None:

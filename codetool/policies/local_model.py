@@ -21,7 +21,7 @@ from codetool.models.decoder import load_decoder
 from codetool.models.generation_worker import GenerationRequest, GenerationWorker
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
-from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task
+from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task, round_log_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ class LocalModelPolicy:
                 len(generated.tokens),
                 tokens_in_cached=request.cached_tokens if i == 0 else 0,
                 log_probability=round(generated.log_probability, LOG_PROBABILITY_DIGITS),
+                tokens=tuple(generated.tokens),
+                token_log_probabilities=round_log_probabilities(generated.token_log_probabilities),
             )
             for i, (text, generated) in enumerate(zip(texts, written, strict=True))
         ]

@@ -5,7 +5,7 @@ rendered prompt and the sampling settings; `draw` holds the first index and the 
 together. A recorded candidate keeps its recorded cost, with `tokens_in_cached` if there were any. A final answer has
 the additional field `purpose: answer`.
 `unused_blocks` counts further Python blocks of a step, which are not run. `log_probability` is there where the policy
-told it.
+told it. `tokens` and `token_log_probabilities` are there where the policy told them and the run records them.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ CANDIDATE_SHAPE = {
     "task_id": str, "key": str, "index": int, "text": str, "tokens_in": int, "tokens_out": int, "sampling": dict,
     "draw": ([int], Absent), "refused": (bool, Absent), "finish_reason": (str, Absent),
     "tokens_in_cached": (int, Absent), "log_probability": (int, float, Absent),
+    "tokens": ([int], Absent), "token_log_probabilities": ([(int, float)], Absent),
 }  # fmt: skip
 """Required fields of a record and their types."""
 
@@ -58,12 +59,13 @@ class RecordingPolicy:
         purpose: str | None = None,
         on_tokens: Callable[[int], object] | None = None,
         reads_log_probability: bool = False,
+        records_tokens: bool = False,
     ) -> None:
         """Of several records of one candidate the last one counts. `append` receives all new records of a draw at once.
 
         `on_tokens` receives the number of new tokens of the returned candidates, recorded or not. Without an inner
         policy, a missing candidate raises MissingError. With `reads_log_probability` a candidate without one is warned
-        of, once.
+        of, once. With `records_tokens` a record has the ids and log-probabilities of the candidate's tokens.
         """
         self._inner = inner
         self._prompt = prompt
@@ -72,14 +74,14 @@ class RecordingPolicy:
         self._on_tokens = on_tokens or (lambda tokens: None)
         self._marks = {"purpose": purpose} if purpose else {}
         self._known: dict[DrawSite, CandidateRecord] = {_draw_site(record): record for record in records}
-        self._reads_log_probability = reads_log_probability
+        self._reads_log_probability, self._records_tokens = reads_log_probability, records_tokens
         self._warned = set[str]()
         self._drawing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def with_prompt(self, prompt: Prompt, sampling: Sampling) -> RecordingPolicy:
         """Return a policy with the same records and inner policy for another prompt: the prompt of final answers."""
         other = copy(self)
-        other._reads_log_probability = False
+        other._reads_log_probability = other._records_tokens = False
         other._marks = {"purpose": ANSWER_PURPOSE}
         other._inner = self._inner and self._inner.with_prompt(prompt, sampling)
         other._prompt, other._sampling = prompt, sampling
@@ -129,6 +131,7 @@ class RecordingPolicy:
                 **({"unused_blocks": candidate.step.unused} if candidate.step.unused else {}),
                 **({"finish_reason": candidate.finish_reason} if candidate.finish_reason else {}),
                 **({} if candidate.log_probability is None else {"log_probability": candidate.log_probability}),
+                **(_encode_tokens(candidate) if self._records_tokens else {}),
                 **self._marks,
             }
             for index, candidate in enumerate(drawn, first)
@@ -192,7 +195,16 @@ def build_candidate(record: CandidateRecord, prompt: Prompt, k: int, task: Task)
         finish_reason=record.get("finish_reason"),
         tokens_in_cached=record.get("tokens_in_cached", 0),
         log_probability=record.get("log_probability"),
+        tokens=tuple(record.get("tokens", ())),
+        token_log_probabilities=tuple(record.get("token_log_probabilities", ())),
     )
+
+
+def _encode_tokens(candidate: Candidate) -> dict[str, Any]:
+    """Return the fields of the candidate's tokens; none where the policy did not tell them."""
+    if not candidate.tokens:
+        return {}
+    return {"tokens": candidate.tokens, "token_log_probabilities": candidate.token_log_probabilities}
 
 
 def compute_candidate_key(messages: Sequence[Message], sampling: Sampling) -> str:

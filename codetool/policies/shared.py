@@ -29,18 +29,22 @@ class SharedDraws:
         sampling: Sampling,
         records: Iterable[CandidateRecord],
         reads_log_probability: bool = False,
+        records_tokens: bool = False,
     ) -> None:
         """Take the records of complete draws and the inner policy for all other draws.
 
-        With `reads_log_probability`, records without one are left out, since this run's own draws may have it.
+        With `reads_log_probability`, records without one are left out, since this run's own draws may have it; so are
+        records without tokens with `records_tokens`.
         """
         self._inner, self._prompt, self._sampling = inner, prompt, sampling
         self._by_index = bool(getattr(inner, "draws_by_index", False))
         self._draws: dict[DrawKey, dict[int, CandidateRecord]] = {}
         self._places: dict[tuple[str, str, int], CandidateRecord] = {}
         self._prompt_tokens: dict[tuple[str, str], int] = {}
+        wanted = {"log_probability": reads_log_probability, "tokens": records_tokens}
+        required = [name for name, is_wanted in wanted.items() if is_wanted]
         for record in records:
-            if reads_log_probability and "log_probability" not in record and not record.get("refused"):
+            if any(name not in record and not record.get("refused") for name in required):
                 continue
             asked = record["task_id"], record["key"]
             self._prompt_tokens[asked] = max(record["tokens_in"], self._prompt_tokens.get(asked, 0))

@@ -38,5 +38,8 @@ class LabelingConfig:
     """Whether to drop examples at random until both labels are equally frequent."""
     transcripts: PositiveInt
     """Maximum number of successful paths per task that are written as transcripts to train a policy on."""
+    record_tokens: bool = False
+    """Whether candidates are recorded with the ids and log-probabilities of their tokens, for `objective=grpo`. It
+    applies to candidates that are drawn from now on."""
     prompt: InstanceOf[ScoringPrompt]
     """Prompt of the PRM; it must be the prompt of the PRM that will be trained on the data."""

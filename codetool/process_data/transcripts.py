@@ -1,7 +1,8 @@
 """Read and write `transcripts.jsonl`: successful paths as chat messages, to train a policy on.
 
 The format is that of OpenAI's fine-tuning files: an assistant message has a `weight`, 1 if it is learned and 0 if it is
-only context. Failed steps have weight 0, so that a policy learns to continue after a mistake but not to make it.
+only context. Failed steps have weight 0, so that a policy learns to continue after a mistake but not to make it. Beside
+the messages, `rewards` has the soft estimate of each step of the path.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass as schema
 
 from codetool.interfaces import Prompt
 from codetool.process_data import jsonl_reader
-from codetool.process_data.rollouts import Rollout
+from codetool.process_data.rollouts import Estimate, Rollout
 from codetool.runs import journal
 from codetool.types import Node
 
@@ -30,11 +31,19 @@ class Transcript:
     task_id: str
     messages: tuple[Mapping[str, str], ...]
     weights: tuple[int, ...]
+    rewards: tuple[float, ...] = ()
+    """Reward of each assistant message: the share of successful leaves below its step; empty where it is unknown."""
 
 
-def make_transcripts(rollout: Rollout, prompt: Prompt, max_transcripts: int) -> list[Transcript]:
-    """Return the paths to the leaves that `choose_successful_leaves` returns."""
-    return [_make_transcript(rollout, leaf, prompt) for leaf in choose_successful_leaves(rollout, max_transcripts)]
+def make_transcripts(
+    rollout: Rollout, prompt: Prompt, max_transcripts: int, estimates: Mapping[str, Estimate] | None = None
+) -> list[Transcript]:
+    """Return the paths to the leaves that `choose_successful_leaves` returns.
+
+    `estimates` are those of the tree's steps by node id, from which the rewards are taken.
+    """
+    leaves = choose_successful_leaves(rollout, max_transcripts)
+    return [_make_transcript(rollout, leaf, prompt, estimates) for leaf in leaves]
 
 
 def choose_successful_leaves(rollout: Rollout, max_leaves: int) -> list[Node]:
@@ -44,13 +53,16 @@ def choose_successful_leaves(rollout: Rollout, max_leaves: int) -> list[Node]:
     return successful[:max_leaves]
 
 
-def _make_transcript(rollout: Rollout, leaf: Node, prompt: Prompt) -> Transcript:
+def _make_transcript(
+    rollout: Rollout, leaf: Node, prompt: Prompt, estimates: Mapping[str, Estimate] | None
+) -> Transcript:
     messages = prompt.messages(rollout.task, leaf.path)[:-1]  # the last would ask for another step
     weights = iter(int(node.spot > 0) for node in leaf.path)
     return Transcript(
         rollout.task.id,
         tuple(messages),
         tuple(next(weights) if message["role"] == "assistant" else 0 for message in messages),
+        tuple(estimates[node.id].soft for node in leaf.path) if estimates else (),
     )
 
 
@@ -65,6 +77,7 @@ def load_transcripts(paths: Sequence[Path]) -> list[Transcript]:
             line.task_id,
             tuple({"role": message.role, "content": message.content} for message in line.messages),
             tuple(message.weight if message.role == "assistant" else 0 for message in line.messages),
+            line.rewards,
         )
         for line in jsonl_reader.read_records(paths, TRANSCRIPTS_FILE, _LINE_TYPE)
     ]
@@ -83,6 +96,7 @@ def _to_line(transcript: Transcript) -> dict[str, Any]:
             {**message, "weight": weight} if message["role"] == "assistant" else dict(message)
             for message, weight in messages
         ],
+        **({"rewards": transcript.rewards} if transcript.rewards else {}),
     }
 
 
@@ -97,6 +111,14 @@ class _Message:
 class _Line:
     task_id: str
     messages: Annotated[tuple[_Message, ...], Field(min_length=1)]
+    rewards: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _match_rewards(self) -> Self:
+        steps = sum(message.role == "assistant" for message in self.messages)
+        if self.rewards and len(self.rewards) != steps:
+            raise ValueError(f"rewards has {len(self.rewards)} numbers for {steps} assistant messages")
+        return self
 
 
 _LINE_TYPE: TypeAdapter[_Line] = TypeAdapter(_Line)

@@ -10,7 +10,7 @@ from paths import step_after
 
 from codetool.answers.composed import AnswerPrompt
 from codetool.errors import ConfigError
-from codetool.interfaces import LogProbabilityPolicy
+from codetool.interfaces import LogProbabilityPolicy, TokenPolicy
 from codetool.model_types import Sampling
 from codetool.policies.endpoint_policy import EndpointPolicyConfig
 from codetool.policies.recorded import RecordingPolicy
@@ -150,6 +150,40 @@ async def test_log_probabilities_are_requested_and_sent_only_on_request(task: Ta
     assert [candidate.log_probability for candidate in drawn] == [-2.25, -0.25]  # what follows the stop does not count
     assert [body.get("logprobs") for body in server.requests] == [None, True]
     assert "top_logprobs" not in server.requests[1]
+
+
+async def test_tokens_are_requested_and_kept_only_if_the_server_gives_id_and_probability_of_each(
+    task: Task, prompt: StepPrompt
+) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        reply = chat("##Step 1: a", "##Step 1: b", "##Step 1: c\n[Step 1 Finished] more")
+        reply = with_logprobs(reply, [("x", -0.5), ("y", 0.004)], [("x", -1.0)], [("##Step 1: c\n", -2.0), ("[", -1.0)])
+        for choice, ids in zip(reply.body["choices"], ([7, 8], [7, 8], [3, 4]), strict=True):
+            choice["token_ids"] = ids
+        return reply
+
+    async with serve_chat(answer) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
+        assert isinstance(policy, TokenPolicy)
+        drawn = await policy.with_tokens().propose(task, (), 3)
+        await policy.propose(task, (), 3)
+    assert [(each.tokens, each.token_log_probabilities) for each in drawn] == [
+        ((7, 8), (-0.5, 0.0)),
+        ((), ()),  # one token has no probability
+        ((3,), (-2.0,)),  # what follows the stop string was not asked for
+    ]
+    assert [body.get("return_token_ids") for body in server.requests] == [True, None]
+
+
+async def test_a_server_that_refuses_to_give_token_ids_is_asked_without(task: Task, prompt: StepPrompt) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        if "return_token_ids" in body:
+            return Reply(400, {"error": {"message": "Unrecognized request argument supplied: return_token_ids"}})
+        return with_logprobs(chat("##Step 1: a"), [("##Step 1: a", -0.5)])
+
+    async with serve_chat(answer) as server, option(prompt, base_url=server.url).open(NO_SERVERS) as policy:
+        assert isinstance(policy, TokenPolicy)
+        [drawn] = await policy.with_tokens().propose(task, (), 1)
+    assert (drawn.tokens, drawn.log_probability) == ((), -0.5)
 
 
 @pytest.mark.parametrize("values", [None, [("a", "nan")], [("a", 0.5)], [("a", None)], [("a", "-inf")], []])

@@ -245,6 +245,8 @@ async def test_the_log_probability_is_that_of_the_model_whatever_the_sampling_se
         assert generated.log_probability == pytest.approx(total, abs=1e-3)
     assert len({generated.log_probability for generated in written}) == 3
     assert candidate.log_probability is not None and -300 < candidate.log_probability < 0
+    assert sum(candidate.token_log_probabilities) == pytest.approx(candidate.log_probability, abs=1e-3)
+    assert len(candidate.token_log_probabilities) == len(candidate.tokens) == candidate.tokens_out
 
 
 async def test_candidates_differ_and_later_ones_continue_the_same_draw(folder: Path) -> None:

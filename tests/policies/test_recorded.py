@@ -64,6 +64,31 @@ async def test_a_second_run_draws_nothing_and_gets_the_same(task: Task, prompt: 
     assert not more
 
 
+@pytest.mark.parametrize("records_tokens", [True, False])
+async def test_tokens_are_recorded_where_they_are_wanted_and_known_and_replayed(
+    task: Task, prompt: StepPrompt, records_tokens: bool
+) -> None:
+    class Telling(Counting):
+        async def propose(self, *args: Any, **options: Any) -> Sequence[Candidate]:
+            first, second = await super().propose(*args, **options)
+            return [replace(first, tokens=(5, 6), token_log_probabilities=(-0.5, -1.25)), second]
+
+    records: list[CandidateRecord] = []
+    policy = RecordingPolicy(
+        Telling(), prompt=prompt, sampling=SAMPLING, records=(), append=records.extend, records_tokens=records_tokens
+    )
+    drawn = await policy.propose(task, (), 2)
+    assert [("tokens" in record, "token_log_probabilities" in record) for record in records] == [
+        (records_tokens, records_tokens),
+        (False, False),
+    ]
+    expected = ((5, 6), (-0.5, -1.25)) if records_tokens else ((), ())
+    assert (drawn[0].tokens, drawn[0].token_log_probabilities) == expected
+    written = [json.loads(json.dumps(record)) for record in records]
+    replayed = RecordingPolicy(None, prompt=prompt, sampling=SAMPLING, records=written)
+    assert await replayed.propose(task, (), 2) == drawn
+
+
 async def test_the_log_probability_is_recorded_where_it_is_known_and_replayed(task: Task, prompt: StepPrompt) -> None:
     class Telling(Counting):
         async def propose(self, *arguments: Any, **options: Any) -> Sequence[Candidate]:

@@ -9,8 +9,11 @@ import pytest
 from tree_world import JUDGE, POLICY, TASK, rollout, settings
 
 from codetool.errors import ConfigError, MissingError
+from codetool.model_types import PolicyStep, Sampling
 from codetool.process_data import examples, transcripts
 from codetool.process_data.labels import label_steps
+from codetool.process_data.policy_steps import load_policy_steps, save_policy_steps
+from codetool.process_data.rollouts import estimate_steps
 
 TREE = rollout({"1-1": True, "1-2": False, "2": False}, times={"1": 2}, failed=("2",))
 FOUND = examples.make_process_examples(TASK, label_steps(TREE, settings()), JUDGE)
@@ -109,6 +112,58 @@ def test_transcripts_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert transcripts.load_transcripts([tmp_path]) == written
     message = json.loads((tmp_path / "transcripts.jsonl").read_text().splitlines()[1])["messages"][1]
     assert (message["role"], message["weight"]) == ("assistant", 0)
+
+
+def test_the_reward_of_a_message_is_the_share_of_successes_below_its_step(tmp_path: Path) -> None:
+    estimates = estimate_steps(TREE, settings())
+    [written] = transcripts.make_transcripts(TREE, POLICY, max_transcripts=4, estimates=estimates)
+    assert written.rewards == (0.5, 1.0)
+    transcripts.save_transcripts(tmp_path / "transcripts.jsonl", [written])
+    assert transcripts.load_transcripts([tmp_path]) == [written]
+    line = json.loads((tmp_path / "transcripts.jsonl").read_text())
+    (tmp_path / "transcripts.jsonl").write_text(json.dumps(line | {"rewards": [1.0]}))
+    with pytest.raises(ConfigError, match="line 1: Value error, rewards has 1 numbers for 2 assistant messages"):
+        transcripts.load_transcripts([tmp_path])
+
+
+ASKED = ({"role": "user", "content": "q"},)
+DRAWN = [
+    PolicyStep(
+        task_id="t", node_id="1", group="0", prompt=ASKED, completion="a", ending="[stop]", executed=True,
+        finished=False, soft=0.5, hard=True, multiplicity=2, tokens=(3, 4), log_probabilities=(-0.5, -0.25),
+    ),
+    PolicyStep(
+        task_id="t", node_id="1-1", group="1", completion="b", ending="", executed=False, finished=True, reward=0.0,
+        prompt=(*ASKED, {"role": "assistant", "content": "a"}, {"role": "user", "content": "saw"}),
+    ),
+]  # fmt: skip
+
+
+def test_policy_steps_are_read_as_they_were_written_and_hold_each_message_once(tmp_path: Path) -> None:
+    save_policy_steps(tmp_path / "policy_steps.jsonl", [DRAWN, []], Sampling(0.9, 0.95, 64))
+    assert load_policy_steps([tmp_path]) == DRAWN
+    [line] = map(json.loads, (tmp_path / "policy_steps.jsonl").read_text().splitlines())
+    assert [message["content"] for message in line["messages"]] == ["q", "a", "saw"]
+    assert line["sampling"] == {"temperature": 0.9, "top_p": 0.95, "max_tokens": 64}
+    assert [step["depth"] for step in line["steps"]] == [1, 2] and "tokens" not in line["steps"][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"prompt": [0, 7]}, "the prompt of step 1 names messages that are not there"),
+        ({"tokens": [3]}, "step 1 has tokens and log_probabilities of different number"),
+        ({"soft": 2}, "steps.0.soft: Input should be less than or equal to 1"),
+    ],
+)
+def test_a_wrong_policy_step_is_named(tmp_path: Path, change: dict[str, object], expected: str) -> None:
+    file = tmp_path / "policy_steps.jsonl"
+    save_policy_steps(file, [DRAWN], Sampling(0.9, 0.95, 64))
+    line = json.loads(file.read_text())
+    line["steps"][0] |= change
+    file.write_text(json.dumps(line))
+    with pytest.raises(ConfigError, match=f"line 1: .*{expected}"):
+        load_policy_steps([file])
 
 
 def test_an_assistant_message_without_weight_is_learnt(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from codetool.config.overrides import compose_all
 from codetool.errors import ConfigError
 from codetool.model_types import ProcessExample
 from codetool.process_data import examples, transcripts
+from codetool.process_data.policy_steps import load_policy_steps
 from codetool.process_data.reference_format.reference_import import read_reference
 from codetool.prompts.prm_prompt import PRMPrompt
 
@@ -110,6 +111,25 @@ def test_transcripts_are_successful_paths_as_the_policy_saw_them(whole: Collecte
     for transcript in found:
         assert [dict(message) for message in transcript.messages[:-1]] in whole.asked
         assert "[All Finished]" in transcript.messages[-1]["content"]
+
+
+def test_policy_steps_are_what_the_policy_was_asked_and_answered(whole: Collected) -> None:
+    found = load_policy_steps([whole.folder])
+    nodes = {
+        (line["task_id"], node["id"]): node for line in read_lines(whole.folder, "rollouts") for node in line["nodes"]
+    }
+    assert {(step.task_id, step.node_id) for step in found} == set(nodes)
+    drawn = {record["text"] for record in read_lines(whole.folder, "candidates")}
+    for step in found:
+        node = nodes[step.task_id, step.node_id]
+        assert [dict(message) for message in step.prompt] in whole.asked and step.completion in drawn
+        assert node["text"].strip() == step.completion.strip() and step.ending == f"[Step {step.depth} Finished]"
+        assert (step.group, step.depth, step.multiplicity) == (node["parent"], node["depth"], node["multiplicity"])
+    estimates = {(each.task_id, each.node_id): each.soft for each in examples.load_examples([whole.folder])}
+    assert {(step.task_id, step.node_id): step.soft for step in found} == estimates
+    assert sorted(step.reward for step in found if step.reward is not None) == sorted(
+        float(good) for line in read_lines(whole.folder, "rollouts") for good in line["outcomes"].values()
+    )
 
 
 def test_the_reference_export_is_read_back_as_the_process_data(whole: Collected) -> None:

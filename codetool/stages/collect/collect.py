@@ -19,17 +19,19 @@ from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.evaluation.result_records import parse_nodes
 from codetool.evaluation.summary import RunSummary
 from codetool.judges.endpoint_judge import NoJudge
-from codetool.model_types import ProcessExample
+from codetool.model_types import PolicyStep, ProcessExample
 from codetool.process_data import examples, transcripts
 from codetool.process_data.exports.tree_export import LabelledTree
 from codetool.process_data.labels import choose_steps_to_drop, label_steps
-from codetool.process_data.rollouts import Rollout
+from codetool.process_data.policy_steps import POLICY_STEPS_FILE, save_policy_steps
+from codetool.process_data.rollouts import Rollout, estimate_steps
 from codetool.process_data.transcripts import Transcript
 from codetool.runs import journal
 from codetool.stages.collect import collect_summary
 from codetool.stages.collect.collect_summary import CollectSummary
 from codetool.stages.collect.exports import write_exports
 from codetool.stages.collect.leaf_outcomes import decide_outcomes
+from codetool.stages.collect.policy_steps import PolicySteps
 from codetool.stages.conclusion import ResultFolder
 from codetool.stages.evaluate.run import run
 from codetool.stages.run_outcome import RunOutcome
@@ -93,6 +95,7 @@ def _write_process_data(config: RunConfig, name: str, folder: Path, tasks: Seque
         collected.dropped = len(dropped) - collected.unsolved
     examples.save_examples(folder / examples.PROCESS_FILE, _build_examples(rollouts, dropped, config, collected))
     transcripts.save_transcripts(folder / transcripts.TRANSCRIPTS_FILE, _build_transcripts(rollouts, config, collected))
+    _write_policy_steps(rollouts, config, folder, collected)
     collected.exports = write_exports(config, name, folder, lambda: _label_trees(rollouts, dropped, config))
     collect_summary.write_collect_summary(collected, folder, config.figures)
     return collected
@@ -116,9 +119,25 @@ def _build_transcripts(
 ) -> Iterator[Transcript]:
     """Yield the transcripts and count them in `collected`."""
     for rollout in rollouts:
-        for transcript in transcripts.make_transcripts(rollout, config.policy.prompt, config.collect.transcripts):
-            collected.transcripts += 1
-            yield transcript
+        estimates = estimate_steps(rollout, config.collect)
+        paths = transcripts.make_transcripts(rollout, config.policy.prompt, config.collect.transcripts, estimates)
+        collected.transcripts += len(paths)
+        yield from paths
+
+
+def _write_policy_steps(
+    rollouts: Iterable[Rollout], config: RunConfig, folder: Path, collected: CollectSummary
+) -> None:
+    """Write the steps as the policy drew them and count them in `collected`."""
+
+    def count(trees: Iterable[Sequence[PolicyStep]]) -> Iterator[Sequence[PolicyStep]]:
+        for tree in trees:
+            collected.policy_steps += len(tree)
+            collected.policy_steps_with_tokens += sum(bool(step.tokens) for step in tree)
+            yield tree
+
+    drawn = PolicySteps(folder, config.policy.prompt, config.policy.sampling, config.collect)
+    save_policy_steps(folder / POLICY_STEPS_FILE, count(drawn.read_trees(rollouts)), config.policy.sampling)
 
 
 def _label_trees(

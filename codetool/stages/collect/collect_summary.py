@@ -34,9 +34,9 @@ NO_ROWS = {
 }
 """Why an export has no row."""
 FILES = (
-    "process.jsonl", "transcripts.jsonl", "rollouts.jsonl", "reference", "exports", "summary.json", "summary.svg",
-    "report.html", "results.jsonl", "trees.jsonl", "candidates.jsonl", "verdicts.jsonl", "metrics.json", "config.yaml",
-    "log.txt",
+    "process.jsonl", "transcripts.jsonl", "policy_steps.jsonl", "rollouts.jsonl", "reference", "exports",
+    "summary.json", "summary.svg", "report.html", "results.jsonl", "trees.jsonl", "candidates.jsonl", "verdicts.jsonl",
+    "metrics.json", "config.yaml", "log.txt",
 )  # fmt: skip
 
 
@@ -57,6 +57,10 @@ class CollectSummary:
     """Number of lines of `transcripts.jsonl`."""
     exports: dict[str, int] = field(default_factory=dict)
     """Number of rows by the format of an export."""
+    policy_steps: int = 0
+    """Number of steps in `policy_steps.jsonl`."""
+    policy_steps_with_tokens: int = 0
+    """Number of these steps whose tokens were recorded when they were drawn."""
     failures: dict[str, TaskError] = field(default_factory=dict)
     """Errors by id of the tasks without process data, because the outcome of a leaf could not be decided."""
 
@@ -70,6 +74,8 @@ def write_collect_summary(collected: CollectSummary, folder: Path, formats: Sequ
         "dropped_as_unsolved": collected.unsolved,
         "transcripts": collected.transcripts,
         **({"exports": collected.exports} if collected.exports else {}),
+        "policy_steps": collected.policy_steps,
+        "policy_steps_with_tokens": collected.policy_steps_with_tokens,
         "failures": [{"task_id": task_id} | asdict(error) for task_id, error in collected.failures.items()],
     }
     content |= {"faults": faults} if (faults := read_faults(folder)) else {}
@@ -133,6 +139,8 @@ def _describe_data(collected: CollectSummary, summary: RunSummary) -> Iterator[s
     ]
     without = f", without {' and '.join(left_out)}" if left_out else ""
     yield f"process.jsonl: {collected.examples:,} examples{without}; transcripts.jsonl: {collected.transcripts:,} paths"
+    if collected.policy_steps:
+        yield f"policy_steps.jsonl: {collected.policy_steps:,} steps, {_describe_tokens(collected)}"
     if summary.totals:
         read, written = summary.totals["tokens_in"], summary.totals["tokens_out"]
         yield f"tokens of the policy: {read:,} read, {written:,} written"
@@ -146,6 +154,12 @@ def _describe_exports(collected: CollectSummary, folder: Path) -> Iterator[str]:
     for name, rows in collected.exports.items():
         why = f": {NO_ROWS[name]}" if not rows and name in NO_ROWS else ""
         yield f"export={name}: {rows:,} {'row' if rows == 1 else 'rows'} in {locate_export(folder, name)}{why}"
+def _describe_tokens(collected: CollectSummary) -> str:
+    """Return how many of the policy's steps have recorded tokens."""
+    count = collected.policy_steps_with_tokens
+    if count == collected.policy_steps:
+        return "with the log-probabilities of their tokens"
+    return f"{count:,} of them with the log-probabilities of their tokens (collect.record_tokens)"
 
 
 def _describe_failures(failures: Sequence[TaskFailure], description: str, file: str) -> Iterator[str]:

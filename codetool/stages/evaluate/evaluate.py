@@ -24,6 +24,7 @@ from codetool.interfaces import (
     PrintedAnswer,
     PRMOption,
     ReadsLogProbability,
+    TokenPolicy,
 )
 from codetool.model_types import Weights
 from codetool.policies.recorded import ANSWER_PURPOSE, CandidateRecord, RecordingPolicy
@@ -144,6 +145,7 @@ async def _open_components(
             append=append,
             on_tokens=progress.count_work,
             reads_log_probability=_reads_log_probability(config),
+            records_tokens=_records_tokens(config),
         )
         composer: Policy | None = None
         if not _uses_printed_answer(config) and (_replays(config) or not isinstance(config.answer, PolicyOption)):
@@ -161,10 +163,12 @@ async def _open_components(
 
 def _reuse_draws(policy: Policy, config: RunConfig, tasks: Sequence[Task], shared: Sequence[Path]) -> Policy:
     """Return the policy with the draws of `shared` run folders and of `reuse`, which it does not make again."""
-    reads_log_probability = _reads_log_probability(config)
+    reads_log_probability, records_tokens = _reads_log_probability(config), _records_tokens(config)
     prompt, sampling = config.policy.prompt, config.policy.sampling
     if reads_log_probability and isinstance(policy, LogProbabilityPolicy):
         policy = policy.with_log_probability()
+    if records_tokens and isinstance(policy, TokenPolicy):
+        policy = policy.with_tokens()
     if shared and not _replays(config):
         policy = SharedDraws(
             policy,
@@ -172,6 +176,7 @@ def _reuse_draws(policy: Policy, config: RunConfig, tasks: Sequence[Task], share
             sampling=sampling,
             records=load_reused_candidates(shared, tasks),
             reads_log_probability=reads_log_probability,
+            records_tokens=records_tokens,
         )
     if not config.reuse:
         return policy
@@ -198,6 +203,11 @@ def _reads_log_probability(config: RunConfig) -> bool:
     """Whether the search or the reward reads the log-probabilities of steps."""
     parts = (config.search, config.reward)
     return any(isinstance(part, ReadsLogProbability) and part.reads_log_probability for part in parts)
+
+
+def _records_tokens(config: RunConfig) -> bool:
+    """Whether the candidates are recorded with their tokens, as `collect.record_tokens` has it."""
+    return config.collect is not None and bool(config.collect.record_tokens)
 
 
 def _replays(config: RunConfig) -> bool:
