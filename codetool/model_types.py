@@ -95,6 +95,8 @@ class PolicyStep:
     log_probabilities: tuple[float, ...] = ()
     """Natural logarithm of the probability of each of `tokens` when it was drawn, under the policy at temperature 1 and
     without a nucleus, whatever the sampling settings were."""
+    tree: int = 0
+    """Number of the step's tree among those that were read; a task in two files has two trees."""
 
     @property
     def depth(self) -> int:

@@ -28,6 +28,7 @@ from codetool.interfaces import (
     Judge,
     LightningLogger,
     LoggerOption,
+    Objective,
     PolicyOption,
     PrintedAnswer,
     PRMOption,
@@ -51,6 +52,7 @@ PROTOCOLS: dict[str, Any] = {
     "logger": Mapping[str, LoggerOption | LightningLogger],
     "answer": AnswerOption | PrintedAnswer,
     "judge": Judge,
+    "objective": Objective,
 }
 """Protocol that the class in a group's `_target_` must implement."""
 RESERVED_TRAINER_ARGUMENTS = {
@@ -130,6 +132,7 @@ class RunConfig:
     judge: SkipValidation[Judge] = MISSING_GROUP
     collect: Annotated[SkipValidation[Any], Operational] = None
     train: SkipValidation[Any] = None
+    objective: SkipValidation[Objective] = MISSING_GROUP
     tuning: SkipValidation[Any] = None
     trainer: SkipValidation[Any] = None
     optimizer: SkipValidation[Any] = None

@@ -32,6 +32,7 @@ from codetool.interfaces.search import (
     SearchStrategy,
 )
 from codetool.interfaces.tools import Examples, Simulator, ToolSession, ToolSessionFactory, ToolsOption, ToolSource
+from codetool.interfaces.training import Objective
 
 __all__ = [
     "AbandoningSearch",
@@ -48,6 +49,7 @@ __all__ = [
     "LogProbabilityPolicy",
     "LoggerOption",
     "ModelServers",
+    "Objective",
     "PRMOption",
     "Policy",
     "PolicyOption",

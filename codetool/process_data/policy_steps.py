@@ -33,9 +33,8 @@ def load_policy_steps(paths: Sequence[Path]) -> list[PolicyStep]:
 
     Raises MissingError for a missing or empty file, and ConfigError, which names file and line, for an invalid line.
     """
-    return [
-        step for tree in jsonl_reader.read_records(paths, POLICY_STEPS_FILE, _TREE_TYPE) for step in _decode_tree(tree)
-    ]
+    trees = jsonl_reader.read_records(paths, POLICY_STEPS_FILE, _TREE_TYPE)
+    return [step for number, tree in enumerate(trees) for step in _decode_tree(tree, number)]
 
 
 def save_policy_steps(path: Path, trees: Iterable[Sequence[PolicyStep]], sampling: Sampling) -> None:
@@ -49,20 +48,20 @@ def _encode_tree(steps: Sequence[PolicyStep], sampling: Sampling) -> dict[str, A
     records = []
     for step in steps:
         prompt = [places.setdefault((each["role"], each["content"]), len(places)) for each in step.prompt]
-        names = [field.name for field in fields(step) if field.name not in ("task_id", "prompt", *_OPTIONAL)]
+        names = [field.name for field in fields(step) if field.name not in ("task_id", "prompt", "tree", *_OPTIONAL)]
         names += [name for name in _OPTIONAL if getattr(step, name)]
         records.append({"prompt": prompt, "depth": step.depth, **{name: getattr(step, name) for name in names}})
     messages = [{"role": role, "content": content} for role, content in places]
     return {"task_id": steps[0].task_id, "sampling": asdict(sampling), "messages": messages, "steps": records}
 
 
-def _decode_tree(tree: _Tree) -> Iterable[PolicyStep]:
+def _decode_tree(tree: _Tree, number: int) -> Iterable[PolicyStep]:
     messages: list[Mapping[str, str]] = [{"role": each.role, "content": each.content} for each in tree.messages]
     prompts: dict[tuple[int, ...], tuple[Mapping[str, str], ...]] = {}  # siblings share one object
     for step in tree.steps:
         prompt = prompts.setdefault(step.prompt, tuple(messages[place] for place in step.prompt))
         own = {field.name: getattr(step, field.name) for field in fields(step) if field.name != "prompt"}
-        yield PolicyStep(task_id=tree.task_id, prompt=prompt, **own)
+        yield PolicyStep(task_id=tree.task_id, prompt=prompt, tree=number, **own)
 
 
 @schema(frozen=True)

@@ -74,7 +74,8 @@ def select_identity_settings(
     `policy_prompt@policy.prompt`.
     `only` restricts the blocks. A settings object may have a method `irrelevant_settings()` that names settings without
     effect, given the others: they are left out too. It may have a method `hashed_option()` that returns the option's
-    name under which its settings are hashed, where several options of a class can be set to the same values.
+    name under which its settings are hashed, where several options of a class can be set to the same values. It may
+    have a method `is_unhashed()`: a block is left out that does what was done before the block was there.
     """
     options = _map_options_by_path(choices)
     hints = read_field_hints(type(config))
@@ -82,6 +83,9 @@ def select_identity_settings(
     for name, value in config.settings.items():
         hint = hints.get(name, Any)
         if (only is not None and name not in only) or find_mark(hint) is not None:
+            continue
+        is_unhashed = getattr(getattr(config, name, None), "is_unhashed", None)
+        if is_unhashed is not None and is_unhashed():
             continue
         irrelevant = getattr(getattr(config, name, None), "irrelevant_settings", None)
         hashed_option = getattr(getattr(config, name, None), "hashed_option", None)

@@ -21,6 +21,7 @@ from codetool.errors import CodeToolError
 from codetool.training.batch import TrainBatch
 from codetool.training.optimization import build_optimizer, build_scheduler
 from codetool.training.prm_losses import PassLosses, combine_sums, compute_pair_losses, compute_vocabulary_losses
+from codetool.training.step_loss import MetricSums, StepLoss, StepLosses, compute_step_losses
 from codetool.training.trainable_model import TrainableModel, load_initial_model
 from codetool.training.tree_attention import AttentionMask
 from codetool.training.tuning import TuningConfig
@@ -68,6 +69,7 @@ class SFT(lightning.LightningModule):
         measure: MetricsFunction | None = None,
         pairs_weight: float = 0.0,
         attention_mask: AttentionMask = "dense",
+        step_loss: StepLoss | None = None,
     ) -> None:
         """Store the settings, all of them plain values; the model is loaded by `configure_model`.
 
@@ -77,10 +79,15 @@ class SFT(lightning.LightningModule):
         of the adapter that training continues, and `vocabulary` the number of tokens for which the model must have
         rows, 0 for its own. `measure` computes the validation metrics of a PRM; it is not part of a checkpoint.
         `pairs_weight` is the share of the pairwise loss with `loss` `pairs`, from 0 to 1. `attention_mask` is used on
-        devices other than a CPU.
+        devices other than a CPU. `step_loss` is the loss of a policy's steps, None for the cross-entropy of the
+        targets; it is not part of a checkpoint either.
         """
         super().__init__()
-        self.save_hyperparameters(ignore=["measure"], logger=False)
+        self.save_hyperparameters(ignore=["measure", "step_loss"], logger=False)
+        self._step_loss = step_loss
+        self.initial: Mapping[int, Tensor] = {}
+        """Log-probabilities of the tokens of each step under the initial policy, if the loss of steps reads them."""
+        self.update_metrics, self._validation_metrics = MetricSums(), MetricSums()
         self._labels = None if labels is None else (int(labels[0]), int(labels[1]))
         self._loss, self.measure = loss, measure
         self.trained: TrainableModel
@@ -111,10 +118,14 @@ class SFT(lightning.LightningModule):
 
     def losses(self, batch: TrainBatch) -> Tensor:
         """Return the loss of each target: `(targets,)`, in nats, float32."""
-        return self.compute_losses(batch).targets
+        losses = self.compute_losses(batch)
+        assert isinstance(losses, PassLosses)
+        return losses.targets
 
-    def compute_losses(self, batch: TrainBatch) -> PassLosses:
+    def compute_losses(self, batch: TrainBatch) -> PassLosses | StepLosses:
         """Return the losses of the targets of a pass, of its pairs of siblings, and a PRM's scores."""
+        if self._step_loss is not None:
+            return compute_step_losses(self.trained, batch, self._step_loss, self.initial)
         hidden = self.trained(batch)
         if self._labels is None:
             logits = self.trained.logits(hidden).float()
@@ -131,7 +142,9 @@ class SFT(lightning.LightningModule):
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """Return the loss of a pass, scaled so that the passes of an update add up to its weighted mean."""
-        summed = self.compute_losses(batch).sum_weighted(batch, self.hparams["pairs_weight"])
+        losses = self.compute_losses(batch)
+        self.update_metrics.add(losses.metrics)
+        summed = losses.sum_weighted(batch, self.hparams["pairs_weight"])
         self.summed = summed.detach()
         return summed * self.trainer.accumulate_grad_batches * self.trainer.world_size / batch.total_weight
 
@@ -151,6 +164,7 @@ class SFT(lightning.LightningModule):
         """Add the losses of a pass, and a PRM's probabilities, to those of the validation."""
         losses = self.compute_losses(batch)
         self._validation_sums += losses.count_sums(batch)
+        self._validation_metrics.add(losses.metrics)
         if losses.scores is not None:
             self._probabilities |= zip(batch.example_indices, losses.scores.tolist(), strict=True)
 
@@ -161,7 +175,7 @@ class SFT(lightning.LightningModule):
         loss = combine_sums(sums, self.hparams["pairs_weight"])
         if not math.isfinite(loss):
             raise DivergedError(self.trainer.global_step, self.hparams["optimizer"]["lr"])
-        metrics = {VALIDATION_LOSS: loss}
+        metrics = {VALIDATION_LOSS: loss, **self._validation_metrics.take()}
         if probabilities and self.measure is not None and not self.trainer.sanity_checking:
             metrics |= self.measure(probabilities)
         self.validation_metrics = metrics

@@ -13,8 +13,8 @@ The loss of an update is (1 - pairs_weight) · the weighted mean of the pointwis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ class PassLosses:
     """`(pairs,)`: loss of each pair of siblings, in nats, float32; None without a pairwise loss."""
     scores: Tensor | None = None
     """`(targets,)`: a PRM's probability of its first label; None for a policy."""
+    metrics: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Further metrics; none of these losses."""
 
     def sum_weighted(self, batch: TrainBatch, pairs_weight: float) -> Tensor:
         """Return the part of the update's loss that this pass contributes, times the update's target weight."""

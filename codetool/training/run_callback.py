@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
 from codetool.training.batch import TrainBatch
 from codetool.training.checkpoint_files import CALLBACKS_KEY, LAST, STOPPED_KEY, relocate_state
+from codetool.training.initial_log_probabilities import ensure_initial_log_probabilities
 from codetool.training.module import SFT, DivergedError
 from codetool.training.signals import Interrupted, SignalHandler
 from codetool.training.strategies import is_deepspeed
@@ -49,6 +50,10 @@ class RunCallback(Checkpoint):
             state = checkpoint.get(CALLBACKS_KEY, {}).get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and str(callback.dirpath) == folder and state:
                 relocate_state(state, folder)
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        """Compute what the loss reads of the initial policy."""
+        ensure_initial_log_probabilities(self._job, module, trainer)
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Install the signal handler again, and start the clock of the first update."""
@@ -150,6 +155,8 @@ class RunCallback(Checkpoint):
         metrics = {"train/learning_rate": self._rate, "train/tokens_per_second": tokens / seconds}
         if module.grad_norm is not None:
             metrics["train/grad_norm"] = module.grad_norm
+        of_steps = module.update_metrics.take()
+        metrics |= {f"train/{name}": value for name, value in of_steps.items()}
         module.log("train/loss", loss, prog_bar=True)
         module.log_dict(metrics | {"step": float(self._step)})  # `step` is the loggers' x-axis
         if self._record:
@@ -161,6 +168,7 @@ class RunCallback(Checkpoint):
                     "tokens": tokens,
                     "examples": examples,
                     "seconds": round(seconds, 3),
+                    **of_steps,
                 }
             )
 

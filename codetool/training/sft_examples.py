@@ -71,6 +71,10 @@ class ChatEncoder(Protocol):
         """Return the tokens of a text; nothing is added, and none of them is a control token."""
         ...
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, special tokens included."""
+        ...
+
     def find_end_of_turn(self) -> int | None:
         """Return the token that ends an assistant message; None if the model has none."""
         ...

@@ -19,6 +19,8 @@ from codetool.training.tuning import TuningConfig
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, Trainer
 
+    from codetool.training.step_loss import StepLoss
+
 
 @dataclass(frozen=True)
 class TrainJob:
@@ -39,6 +41,8 @@ class TrainJob:
     validation: Sequence[SFTExample]
     labels: tuple[int, int] | None
     """Tokens of a PRM's two labels; None for a policy."""
+    step_loss: StepLoss | None = None
+    """Loss of a policy's steps; None for the cross-entropy of the targets."""
     callbacks: Mapping[str, Callback] = field(default_factory=dict)
     """Lightning callbacks of the user's choice, by the name of their option."""
     start: Path | None = None
@@ -84,6 +88,7 @@ class TrainJob:
             measure,
             self.settings.pairs_weight,
             self.settings.attention_mask,
+            self.step_loss,
         )
 
     def load(self) -> TrainableModel:

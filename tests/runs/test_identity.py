@@ -37,6 +37,7 @@ GOLDEN = Path(__file__).parent / "golden_identities.yaml"
 `WRITE_GOLDEN_IDENTITIES=1 pytest tests/runs/test_identity.py` writes it."""
 STAGES = {"judge": "stage=judge", "tuning": "stage=train", "trainer": "stage=train",
     "optimizer": "stage=train", "scheduler": "stage=train", "callback": "stage=train",
+    "objective": "stage=train",
 }  # fmt: skip
 """The stage that reads a group."""
 GIVEN = {

@@ -10,8 +10,9 @@ from typing import Any
 
 from codetool.config.overrides import compose_all
 from codetool.config.run_config import RunConfig, validate
-from codetool.model_types import ProcessExample
+from codetool.model_types import PolicyStep, ProcessExample, Sampling
 from codetool.process_data import examples, transcripts
+from codetool.process_data.policy_steps import save_policy_steps
 from codetool.process_data.transcripts import Transcript
 
 WORDS = (
@@ -62,6 +63,38 @@ def transcripts_file(file: Path, tasks: int = 8) -> Path:
     return file
 
 
+def policy_steps(tasks: int = 6) -> list[list[PolicyStep]]:
+    """Trees of two steps after each path, two deep; half of the forks are told apart by success."""
+    draw = random.Random(1)
+    trees = []
+    for number in range(tasks):
+        asked = ({"role": "user", "content": f"Question {number}: who directed it? " * draw.randint(1, 3)},)
+        steps = []
+        for group in ("0", "1", "2"):
+            after = () if group == "0" else (
+                {"role": "assistant", "content": f"##Step 1: way {group}"}, {"role": "user", "content": "603"},
+            )  # fmt: skip
+            for child in (1, 2):
+                soft = draw.choice([0.0, 0.5, 1.0])
+                steps.append(
+                    PolicyStep(
+                        task_id=f"t{number}", node_id=str(child) if group == "0" else f"{group}-{child}", group=group,
+                        prompt=(*asked, *after), completion=f"##Step: print({draw.randint(0, 99)})\n",
+                        ending="[Step 1 Finished]", executed=draw.random() < 0.7, finished=group != "0", soft=soft,
+                        hard=soft > 0, reward=None if group == "0" else float(draw.random() < 0.5),
+                        multiplicity=draw.randint(1, 3), tree=number,
+                    )
+                )  # fmt: skip
+        trees.append(steps)
+    return trees
+
+
+def policy_steps_file(file: Path, tasks: int = 6) -> Path:
+    """A file of such trees."""
+    save_policy_steps(file, policy_steps(tasks), Sampling(0.9, 0.95, 64))
+    return file
+
+
 def config(model: Path, data: Path, outputs: Path, *words: str) -> RunConfig:
     """The settings of a run that trains a PRM, unless the words say otherwise."""
     target = "policy" if "train.target=policy" in words else "prm"
@@ -93,6 +126,6 @@ def job(config: RunConfig, folder: Path, **changes: Any) -> Any:
         tuning=config.tuning, trainer=config.trainer, optimizer=config.optimizer, scheduler=config.scheduler,
         callbacks=config.callback, seed=config.seed, training=made.training,
         validation=made.validation, labels=labels.tokens if labels else None,
-        vocabulary=labels.vocabulary if labels else 0,
+        vocabulary=labels.vocabulary if labels else 0, step_loss=made.step_loss,
     )  # fmt: skip
     return replace(whole, **changes)

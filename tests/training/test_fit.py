@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
-from training_jobs import config, job, lines, process_file, transcripts_file
+from training_jobs import config, job, lines, policy_steps_file, process_file, transcripts_file
 
 from codetool.errors import CodeToolError
 from codetool.training import fit, run_training
 from codetool.training.checkpoint_files import load_trained_weights
+from codetool.training.initial_log_probabilities import INITIAL_FILE
 from codetool.training.train_job import TrainJob
 from codetool.training.trainer import build_trainer
 
@@ -103,6 +104,34 @@ def test_a_training_on_pairs_of_siblings_learns_and_resumes(model: Path, data: P
     with pytest.raises(KeyboardInterrupt):
         ran(stopped, Watch(2))
     assert ran(stopped) == pytest.approx(expected, abs=1e-6)
+
+
+OBJECTIVES = {
+    "dpo": ("objective=dpo", "objective.beta=1.0"),
+    "grpo": ("objective=grpo", "objective.kl_weight=0.1"),
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_on_steps_learns_and_resumes_with_equal_weights(
+    model: Path, tmp_path: Path, objective: str
+) -> None:
+    data = policy_steps_file(tmp_path / "policy_steps.jsonl")
+    words = ("train.target=policy", *OBJECTIVES[objective], "optimizer.lr=1e-2", "trainer.max_epochs=2",
+             "tuning.dropout=0.1", "train.checkpoint_every_n_steps=1")  # fmt: skip
+    undisturbed = job(config(model, data, tmp_path, *words), tmp_path / "undisturbed")
+    expected = ran(undisturbed)
+    assert objective != "dpo" or expected[-1] < expected[0] == pytest.approx(math.log(2), abs=0.1)
+    metrics = {"dpo": {"reward_margin", "accuracy"}, "grpo": {"clip_share", "kl", "entropy", "mean_abs_advantage"}}
+    for name in ("losses", "validations"):
+        assert all(metrics[objective] <= line.keys() for line in lines(undisturbed.folder / f"{name}.jsonl"))
+    stopped = job(config(model, data, tmp_path, *words), tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        ran(stopped, Watch(2))
+    (stopped.checkpoints / INITIAL_FILE).write_bytes(b"no numbers")  # of the initial policy: they are computed again
+    assert ran(stopped) == expected
+    before, after = (load_trained_weights(each.checkpoints / "last.ckpt") for each in (undisturbed, stopped))
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize(("after", "number"), [(3, signal.SIGINT), (7, signal.SIGTERM)])

@@ -18,7 +18,7 @@ from codetool.evaluation.charts import Chart, Line, Point, write_chart
 from codetool.models.locate import EMBEDDED_MODEL, ModelFolders
 from codetool.runs import journal
 from codetool.runs.provenance import parse_code_versions
-from codetool.stages.train.train_dataset import DataFile
+from codetool.stages.train.data_files import DataFile
 from codetool.stages.wandb_content import LOSSES, VALIDATIONS
 from codetool.types import FigureFormat
 
@@ -158,7 +158,7 @@ def _build_card(
     yield from (f"- {name}: {value:.4f}" for name, value in content["metrics"].items())
     yield f"- training loss at the end: {content['loss']:.4f} nats; {content['updates']:,} updates, "
     yield f"  {content['examples_seen']:,} examples, {content['tokens_seen']:,} tokens, {content['seconds']:,} s\n"
-    blocks = ("seed", "train", "tuning", "trainer", "optimizer", "scheduler")
+    blocks = ("seed", "train", *(() if prm else ("objective",)), "tuning", "trainer", "optimizer", "scheduler")
     settings = {name: _drop_unset(config.settings[name]) for name in blocks}
     settings["train"] = {k: v for k, v in settings["train"].items() if k not in ("files", "val_files")}
     if prm:

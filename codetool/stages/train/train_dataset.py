@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import random
@@ -20,19 +19,16 @@ from codetool.models.chat_template import ChatTokenizer
 from codetool.models.locate import ADAPTERS_FOLDER, ModelFolders
 from codetool.prm.label_tokens import find_label_tokens
 from codetool.process_data import examples as process_examples
-from codetool.process_data import transcripts
-from codetool.runs.bounded_input import iterate_lines, parse_json
+from codetool.stages.train.data_files import READERS, name_data_file
 from codetool.types import Task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from codetool.training.sft_examples import SFTExample
+    from codetool.training.step_loss import StepLoss
 
 log = logging.getLogger(__name__)
-
-FILES = {"prm": process_examples.PROCESS_FILE, "policy": transcripts.TRANSCRIPTS_FILE}
-"""Name of the data file of each training target."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +54,10 @@ class TrainDataset:
     """Number of tasks to train on and to validate on."""
     too_long: int
     """Number of examples left out because of their length."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file of training or validation data."""
-
-    use: str
-    """`data` or `validation_data`."""
-    path: Path
-    sha256: str
-    lines: int
+    step_loss: StepLoss | None = None
+    """Loss of a policy's steps; None for the cross-entropy of the targets."""
+    summary: str = ""
+    """A line about the examples to print; empty if there is nothing to say."""
 
 
 def find_base_model(config: RunConfig) -> ModelFolders:
@@ -127,93 +116,66 @@ def encode_labels(config: RunConfig, base: Path) -> EncodedLabels | None:
     return EncodedLabels((known[label_texts[0]], known[label_texts[1]]), made, made.get_vocab_size())
 
 
-def check_sources(config: RunConfig) -> list[DataFile]:
-    """The files of data. Raises MissingError for one that is not there, ConfigError for one of the other kind."""
-    if not config.train.files:
+def check_objective(config: RunConfig) -> None:
+    """Raise ConfigError if an objective of policies is chosen for a PRM."""
+    if config.train.target == "prm" and not config.objective.is_unhashed():
         raise ConfigError(
-            f"train.files is not set. Name folders of stage=collect or files {FILES[config.train.target]}: "
-            "train.files=[outputs/collect/NAME]"
-        )
-    return [
-        _source(use, path, config.train.target) for use in ("files", "val_files") for path in getattr(config.train, use)
-    ]
-
-
-def _source(use: str, path: Path, target: str) -> DataFile:
-    name = FILES[target]
-    file = path / name if path.is_dir() else path
-    if not file.is_file():
-        what = f"holds no {name}" if path.is_dir() else "is not there"
-        raise MissingError(f"train.{use}: {path} {what}. Name a folder of stage=collect, or a {name}.")
-    digest, lines = hashlib.sha256(), 0
-    try:
-        for line in iterate_lines(file):
-            digest.update(line)
-            lines += bool(line.strip())
-            if lines == 1:
-                _refuse_other_kind(use, file, line, target)
-    except OSError as error:
-        raise ConfigError(f"train.{use}: {file} cannot be read: {error.strerror}.") from error
-    return DataFile(use, path, digest.hexdigest(), lines)
-
-
-def _refuse_other_kind(use: str, file: Path, line: bytes, target: str) -> None:
-    try:
-        fields = parse_json(line)
-    except ValueError:
-        return  # the reader reports what is wrong with the line
-    kinds = {"prm": ("prefix", "judged steps, which a PRM"), "policy": ("messages", "transcripts, which a policy")}
-    other = "policy" if target == "prm" else "prm"
-    field, what = kinds[other]
-    if isinstance(fields, dict) and field in fields and kinds[target][0] not in fields:
-        raise ConfigError(
-            f"train.{use}: {file} holds {what} learns. Train one, train.target={other}, or name a {FILES[target]}."
+            "objective= is what a policy learns, and train.target=prm trains a PRM, whose loss is train.loss. Choose "
+            "train.target=policy, or leave objective=sft."
         )
 
 
 def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> TrainDataset:
     """Read and tokenize the examples. Raises ConfigError if there are none left to train on."""
     from codetool.stages.train.prm_targets import check_sees_observation, choose_targets, explain_missing_targets
-    from codetool.training.sft_examples import build_policy_examples, build_prm_examples
+    from codetool.training.sft_examples import build_prm_examples
 
     settings, tokens = config.train, ChatTokenizer(base)
-    if found is None:
-        texts, held_texts = _split_tasks(config, transcripts.load_transcripts)
-        training, validation = (
-            list(build_policy_examples(texts, tokens)),
-            list(build_policy_examples(held_texts, tokens)),
-        )
-        steps: list[ProcessExample] = []
-        tasks = (_count_tasks(texts), _count_tasks(held_texts))
-    else:
-        some, held = _split_tasks(config, process_examples.load_examples)
-        prm: Any = config.prm
-        _warn_about_other_prompt(some, prm.prompt)
-        sees = check_sees_observation(prm, [*some, *held])
-        training, validation = (
-            list(build_prm_examples(each, prm.prompt, tokens, choose_targets(each, settings), sees_observation=sees))
-            for each in (some, held)
-        )
-        steps = _load_tree_examples(settings.val_files or settings.files, {each.task_id for each in held})
-        tasks = (_count_tasks(some), _count_tasks(held))
     longest = min(settings.max_length, _read_context_size(base))
+    if found is None:
+        return _load_policy_dataset(config, tokens, longest)
+    some, held = _split_tasks(config, process_examples.load_examples)
+    prm: Any = config.prm
+    _warn_about_other_prompt(some, prm.prompt)
+    sees = check_sees_observation(prm, [*some, *held])
+    training, validation = (
+        list(build_prm_examples(each, prm.prompt, tokens, choose_targets(each, settings), sees_observation=sees))
+        for each in (some, held)
+    )
+    steps = _load_tree_examples(settings.val_files or settings.files, {each.task_id for each in held})
     kept, held_back = (
         [each for each in every if len(each.tokens) <= longest and each.targets] for every in (training, validation)
     )
     too_long = len(training) + len(validation) - len(kept) - len(held_back)
     if not kept:
-        if training:
-            why = f"all {len(training)} are longer than {longest} tokens (train.max_length)"
-        else:
-            why = explain_missing_targets(settings) if found else "no assistant message has a weight"
-        raise ConfigError(f"train.files: there is no example to learn from: {why}.")
-    return TrainDataset(kept, held_back, steps, tasks, too_long)
+        why = f"all {len(training)} are longer than {longest} tokens (train.max_length)"
+        raise _NoExamplesError(why if training else explain_missing_targets(settings))
+    return TrainDataset(kept, held_back, steps, (_count_tasks(some), _count_tasks(held)), too_long)
+
+
+def _load_policy_dataset(config: RunConfig, tokenizer: ChatTokenizer, longest: int) -> TrainDataset:
+    """Return the examples of a policy, as its objective makes them of all tasks at once."""
+    some, held = _split_tasks(config, READERS[config.objective.data_file])
+    made = config.objective.build_examples([*some, *held], tokenizer, longest)
+    held_tasks = {record.task_id for record in held}
+    training = [example for example in made.examples if example.task_id not in held_tasks]
+    validation = [example for example in made.examples if example.task_id in held_tasks]
+    if not training:
+        raise _NoExamplesError(made.reason)
+    tasks = _count_tasks(some), _count_tasks(held)
+    return TrainDataset(training, validation, [], tasks, made.too_long, made.loss, made.summary)
+
+
+class _NoExamplesError(ConfigError):
+    """There is nothing to train on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"train.files: there is no example to learn from: {reason}.")
 
 
 def list_task_ids(config: RunConfig) -> tuple[list[str], list[str]]:
     """Return the task ids of the examples to train on and to validate on."""
-    read = transcripts.load_transcripts if config.train.target == "policy" else process_examples.load_examples
-    some, held = _split_tasks(config, read)
+    some, held = _split_tasks(config, READERS[name_data_file(config)])
     return [each.task_id for each in some], [each.task_id for each in held]
 
 

@@ -9,7 +9,7 @@ from codetool.config.run_config import RunConfig
 from codetool.models.hub_model import HubModel
 from codetool.runs.identity import select_identity_settings
 from codetool.stages.hub_models import find_hub_models, keep_recorded_commits
-from codetool.stages.train.train_dataset import check_sources
+from codetool.stages.train.data_files import check_sources
 
 
 def find_base_hub_model(config: RunConfig, choices: Mapping[str, str]) -> tuple[RunConfig, dict[str, HubModel]]:
@@ -21,7 +21,8 @@ def find_base_hub_model(config: RunConfig, choices: Mapping[str, str]) -> tuple[
     option: Any = getattr(config, config.train.target)
     if hasattr(option, "check_trainable"):
         option.check_trainable()
-    settings = select_identity_settings(config, choices, ("stage", "seed", "train", "tuning", "optimizer", "scheduler"))
+    blocks = ("stage", "seed", "train", "objective", "tuning", "optimizer", "scheduler")
+    settings = select_identity_settings(config, choices, blocks)
     parent = config.outputs / config.stage
     config = keep_recorded_commits(config, parent, name_stem(config, choices), settings)
     models = find_hub_models(config, (config.train.target,))

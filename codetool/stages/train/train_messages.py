@@ -26,6 +26,8 @@ def announce(run: TrainRun, material: TrainDataset, updates: int) -> None:
     if not material.validation:
         validation = "none"
     run.say(f"training: {training}; validation: {validation}; {_count(updates, 'update')}")
+    if material.summary:
+        run.say(material.summary)
     if material.too_long:
         run.say(f"{_count(material.too_long, 'example')} left out: longer than train.max_length or the model's context")
 

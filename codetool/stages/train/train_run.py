@@ -17,7 +17,8 @@ from codetool.models.locate import ModelFolders, compute_checksum
 from codetool.runs.identity import Identity, select_identity_settings
 from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.stages.train import model_card, train_dataset
-from codetool.stages.train.train_dataset import DataFile, EncodedLabels, TrainDataset
+from codetool.stages.train.data_files import DataFile, check_sources
+from codetool.stages.train.train_dataset import EncodedLabels, TrainDataset
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -68,9 +69,10 @@ def check_run(config: RunConfig, choices: Mapping[str, str], console: Console) -
     """Check all settings and return the run's inputs. Raises ConfigError and MissingError."""
     from hydra.core.hydra_config import HydraConfig
 
+    train_dataset.check_objective(config)
     base_model = train_dataset.find_base_model(config)
     labels = train_dataset.encode_labels(config, base_model.base)
-    sources = train_dataset.check_sources(config)
+    sources = check_sources(config)
     if config.train.save_merged and config.tuning.method == "full":
         raise ConfigError("train.save_merged=true: tuning=full makes a whole model, and there is no adapter to merge.")
     checksums = {f"{each.use} {number}": each.sha256 for number, each in enumerate(sources, start=1)}
@@ -114,6 +116,7 @@ def build_job(run: TrainRun, path: Path, material: TrainDataset) -> TrainJob:
         training=material.training,
         validation=material.validation,
         labels=run.labels.tokens if run.labels else None,
+        step_loss=material.step_loss,
         vocabulary=run.labels.vocabulary if run.labels else 0,
     )
 
@@ -155,7 +158,7 @@ def compute_identity(run: TrainRun) -> Identity:
     processes; the others change at most the rounding.
     """
     config, target = run.config, run.config.train.target
-    blocks = ("stage", "seed", "train", "tuning", "optimizer", "scheduler", "callback", "trainer", target)
+    blocks = ("stage", "seed", "train", "objective", "tuning", "optimizer", "scheduler", "callback", "trainer", target)
     settings = select_identity_settings(config, run.choices, blocks)
     plugins = compute_plugin_checksums(config.settings, settings)
     asked = ("model", "labels", "prompt") if target == "prm" else ("model",)  # a policy's prompt is in its transcripts

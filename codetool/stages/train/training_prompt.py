@@ -10,7 +10,7 @@ from typing import Any
 from codetool.config.run_config import RunConfig
 from codetool.interfaces import ScoringPrompt
 from codetool.prompts.trained_prompt import may_have_written
-from codetool.stages.train.train_dataset import FILES, DataFile
+from codetool.stages.train.data_files import DataFile, name_data_file
 from codetool.types import Task
 
 
@@ -19,7 +19,7 @@ def find_training_prompt(config: RunConfig, sources: Sequence[DataFile]) -> obje
     target = config.train.target
     option: Any = config.prm if target == "prm" else config.policy
     prompt = option.prompt
-    first_lines = [_read_first_line(source.path, FILES[target]) for source in sources if source.use == "files"]
+    first_lines = [_read_first_line(source.path, name_data_file(config)) for source in sources if source.use == "files"]
     if target == "policy":
         return prompt if all(may_have_written(prompt, [line.get("messages", [])]) for line in first_lines) else None
     if not isinstance(prompt, ScoringPrompt):

@@ -1,0 +1,123 @@
+"""Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290) of a policy on pairs of sibling steps.
+
+Two siblings, drawn after the same path x, are a pair if their estimates differ by more than `min_margin`, so that every
+branch of a tree gives preferences, as in TP-LLaMA (arXiv 2406.07115). The loss of the better step w and the worse l is
+
+    L = - log σ(β (r(w) - r(l))) - a · log π(w|x) / |w|,   r(y) = log π(y|x) - log π_0(y|x),
+
+where log π(y|x) is the sum over the tokens of the step, β is `beta`, a is `sft_weight` (Pang et al. 2024, arXiv
+2404.19733) and π_0 is the policy that training starts from: the base with a new adapter, or with `tuning.init_adapter`.
+Its log-probabilities are computed once, before the first update. A pair counts as often as its two programs were
+sampled, the product of their multiplicities. The loss of an update is the weighted mean over its pairs. Every step is
+computed once, in however many pairs it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from pydantic.dataclasses import dataclass
+
+from codetool.training.policy_examples import EncodedStep, PolicyExamples, encode_steps
+from codetool.training.sft_examples import ChatEncoder
+
+
+class StepPair(NamedTuple):
+    """Numbers of two sibling steps, and how many pairs of sampled candidates they stand for."""
+
+    better: int
+    worse: int
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class DPOConfig:
+    """Settings of `objective=dpo`."""
+
+    beta: PositiveFloat
+    """Strength with which the policy is kept near the initial one."""
+    estimate: Literal["soft", "hard"]
+    """Estimate by which siblings are compared: the share of successful leaves, or whether there is one."""
+    min_margin: Annotated[float, Field(ge=0, lt=1)]
+    """Difference that the estimates of a pair must exceed, in [0, 1)."""
+    sft_weight: NonNegativeFloat
+    """Weight of the mean negative log-likelihood of the better step's tokens."""
+
+    data_file = "policy_steps.jsonl"
+
+    def is_unhashed(self) -> bool:
+        """Return False: it is a choice of its own."""
+        return False
+
+    def build_examples(self, records: Sequence[Any], tokenizer: ChatEncoder, max_tokens: int) -> PolicyExamples:
+        """Return the examples of all steps that are in a pair."""
+        steps, too_long = encode_steps(records, tokenizer, max_tokens)
+        pairs = self._list_pairs(steps)
+        weights: defaultdict[int, float] = defaultdict(float)
+        for pair in pairs:  # half of a pair's weight for each step, spread over its tokens
+            weights[pair.better] += pair.weight / 2
+            weights[pair.worse] += pair.weight / 2
+        examples = [
+            step.to_example(i, weights[i] / len(step.completion), f"{step.record.tree} {step.record.group}")
+            for i, step in enumerate(steps)
+            if step is not None and i in weights
+        ]
+        summary = f"objective=dpo: {len(pairs):,} pairs of {len(weights):,} siblings, of {len(records):,} steps"
+        reason = "no two siblings have estimates that differ by more than objective.min_margin; sample more, search.n=4"
+        return PolicyExamples(examples, too_long, DPOLoss(self, pairs), summary, reason)
+
+    def _list_pairs(self, steps: Sequence[EncodedStep | None]) -> list[StepPair]:
+        groups: defaultdict[tuple[int, str], list[tuple[float, int, int]]] = defaultdict(list)
+        for index, step in enumerate(steps):
+            if step is not None and (value := getattr(step.record, self.estimate)) is not None:
+                member = float(value), index, step.record.multiplicity
+                groups[step.record.tree, step.record.group].append(member)
+        return [
+            StepPair(max(pair)[1], min(pair)[1], float(pair[0][2] * pair[1][2]))
+            for group in groups.values()
+            for pair in combinations(group, 2)
+            if abs(pair[0][0] - pair[1][0]) > self.min_margin
+        ]
+
+
+class DPOLoss:
+    """The loss of the pairs whose steps are in a forward pass."""
+
+    reads_initial, reads_entropy = True, False
+
+    def __init__(self, settings: DPOConfig, pairs: Sequence[StepPair]) -> None:
+        self._settings = settings
+        self._pairs: defaultdict[int, list[StepPair]] = defaultdict(list)
+        for pair in pairs:
+            self._pairs[pair.better].append(pair)
+
+    def compute(self, outputs: Any) -> Any:
+        """Return the loss of a forward pass; metrics: reward margin, accuracy, and the change of both rewards."""
+        import torch
+        import torch.nn.functional as F
+
+        from codetool.training.step_loss import StepLosses
+
+        places = {step: place for place, step in enumerate(dict.fromkeys(outputs.steps))}
+        pairs = [pair for step in places for pair in self._pairs.get(step, ())]
+        if not pairs:
+            return StepLosses((outputs.log_probabilities * 0).sum(), {})
+        device = outputs.log_probabilities.device
+        of_step = torch.tensor([places[step] for step in outputs.steps], device=device)
+        empty = outputs.log_probabilities.new_zeros(len(places))
+        log_ratios = empty.index_add(0, of_step, outputs.log_probabilities - outputs.initial)
+        means = empty.index_add(0, of_step, outputs.log_probabilities) / of_step.bincount()
+        better = torch.tensor([places[pair.better] for pair in pairs], device=device)
+        worse = torch.tensor([places[pair.worse] for pair in pairs], device=device)
+        weights = log_ratios.new_tensor([pair.weight for pair in pairs])
+        rewards = self._settings.beta * log_ratios
+        margins = rewards[better] - rewards[worse]
+        losses = F.softplus(-margins) - self._settings.sft_weight * means[better]
+        total = weights.sum()
+        metrics = {"reward_margin": margins, "accuracy": (margins > 0).to(margins.dtype)}
+        metrics |= {"reward_better": rewards[better], "reward_worse": rewards[worse]}
+        return StepLosses((losses * weights).sum(), {k: ((v * weights).sum(), total) for k, v in metrics.items()})
