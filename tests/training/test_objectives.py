@@ -129,7 +129,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_of(objective: Any, folder: Path) -> tuple[PolicyExamples, list[PolicyStep]]:
     """The examples of trees whose tokens were recorded with probabilities near those of the model."""
     tokenizer = ChatTokenizer(folder)
-    records = [each for tree in policy_steps(3) for each in tree]
+    records = [each for tree in policy_steps(5) for each in tree]
     near = initial_of(objective.build_examples(records, tokenizer, 1000), folder, seed=3)
     for index, values in near.items():
         tokens = tuple(tokenizer.tokenize_literally(records[index].completion + records[index].ending))
