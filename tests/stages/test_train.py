@@ -251,7 +251,13 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("prm=pairwise",), ConfigError, "prm=pairwise compares two"),
         (("train.target=policy", "policy=openai"), ConfigError, "Choose policy=smollm2"),
         (("train.target=policy", "policy=replay"), ConfigError, "Choose policy=smollm2"),
-        (("train.target=policy",), ConfigError, "train.target=prm, or name a transcripts.jsonl"),
+        (("train.target=policy",), ConfigError, "train.target=prm). Choose that, or name a transcripts.jsonl"),
+        (
+            ("train.target=policy", "objective=dpo"),
+            ConfigError,
+            "train.target=prm). Choose that, or name a policy_steps.jsonl",
+        ),
+        (("objective=grpo",), ConfigError, "objective= is what a policy learns"),
         (("train.files=[]",), ConfigError, "train.files is not set"),
         (("train.files=[nowhere]",), MissingError, "nowhere is not there"),
         (("train.max_length=3",), ConfigError, "train.max_length"),
@@ -282,7 +288,7 @@ def test_what_cannot_be_trained_is_told(
 
 def test_transcripts_are_no_process_data(model: Path, tmp_path: Path) -> None:
     file = transcripts_file(tmp_path / "transcripts.jsonl")
-    with pytest.raises(ConfigError, match="Train one, train.target=policy, or name a process.jsonl"):
+    with pytest.raises(ConfigError, match="Choose that, or name a process.jsonl"):
         ran(model, file, tmp_path)
 
 

@@ -154,6 +154,8 @@ def _describe_exports(collected: CollectSummary, folder: Path) -> Iterator[str]:
     for name, rows in collected.exports.items():
         why = f": {NO_ROWS[name]}" if not rows and name in NO_ROWS else ""
         yield f"export={name}: {rows:,} {'row' if rows == 1 else 'rows'} in {locate_export(folder, name)}{why}"
+
+
 def _describe_tokens(collected: CollectSummary) -> str:
     """Return how many of the policy's steps have recorded tokens."""
     count = collected.policy_steps_with_tokens
