@@ -251,11 +251,11 @@ def test_a_dry_run_counts(model: Path, data: Path, tmp_path: Path) -> None:
         (("prm=pairwise",), ConfigError, "prm=pairwise compares two"),
         (("train.target=policy", "policy=openai"), ConfigError, "Choose policy=smollm2"),
         (("train.target=policy", "policy=replay"), ConfigError, "Choose policy=smollm2"),
-        (("train.target=policy",), ConfigError, "train.target=prm). Choose that, or name a transcripts.jsonl"),
+        (("train.target=policy",), ConfigError, "Choose that, or name a transcripts.jsonl"),
         (
             ("train.target=policy", "objective=dpo"),
             ConfigError,
-            "train.target=prm). Choose that, or name a policy_steps.jsonl",
+            "Choose that, or name a policy_steps.jsonl",
         ),
         (("objective=grpo",), ConfigError, "objective= is what a policy learns"),
         (("train.files=[]",), ConfigError, "train.files is not set"),
