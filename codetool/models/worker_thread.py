@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
+
+LOAD_SECONDS = 1.0
+"""Time between two looks at the machine's load."""
 
 
 class WorkerJob(Protocol):
@@ -30,12 +35,17 @@ class CpuShares:
     """Divides the CPU cores of this process among its worker threads.
 
     A policy and a PRM in one process compute at the same time. If each used every core, their helper threads would wait
-    for each other at every operation, and both would be slower than with one core each.
+    for each other at every operation, and both would be slower than with one core each. The same holds beside other
+    programs: a helper thread that waits for a core stalls all the others at each of several hundred operations a token.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._workers = 0
+        self._share = 1
+        self._load = 0.0
+        """Average number of threads that ran or waited for a core in the last minute, on the whole machine."""
+        self._measured = -math.inf
 
     def add_thread(self) -> None:
         """Count one more worker thread."""
@@ -49,11 +59,29 @@ class CpuShares:
 
     def compute_share(self) -> int:
         """Return the number of CPU threads for each worker thread, at least 1."""
-        return max(1, count_available_cores() // max(1, self._workers))
+        with self._lock:
+            workers = max(1, self._workers)
+            self._share = max(1, min(count_available_cores(), self._count_idle_cores(workers)) // workers)
+            return self._share
+
+    def _count_idle_cores(self, workers: int) -> int:
+        """Return the number of the machine's cores that other programs leave, as far as the load of a minute tells."""
+        if time.monotonic() - self._measured >= LOAD_SECONDS:
+            self._measured, self._load = time.monotonic(), measure_load()
+        of_others = max(0.0, self._load - self._share * workers)
+        return round((os.cpu_count() or 1) - of_others)
 
 
 CPU_SHARES = CpuShares()
 """The shares of this process; there is one instance, since all workers use the same cores."""
+
+
+def measure_load() -> float:
+    """Return the machine's load average of one minute; 0 where the system does not tell it."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return 0.0
 
 
 def count_available_cores() -> int:

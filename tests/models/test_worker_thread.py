@@ -40,6 +40,8 @@ def ask(thread: WorkerThread[Ask, int]) -> int:
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_thread, "count_available_cores", lambda: 4)
+    monkeypatch.setattr(worker_thread, "measure_load", lambda: 0.0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(worker_thread, "CPU_SHARES", CpuShares())
 
 
@@ -66,6 +68,28 @@ def test_a_model_that_cannot_be_loaded_leaves_its_share(four_cores: None) -> Non
     policy = started()
     assert ask(policy) == 4
     policy.close()
+
+
+def test_other_programs_leave_fewer_cores(four_cores: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load counts the worker's own threads too: 4 at first, then those of its last share."""
+    shares = CpuShares()
+    monkeypatch.setattr(worker_thread, "LOAD_SECONDS", 0.0)
+    shares.add_thread()
+    found = []
+    for load in (0.0, 4.2, 6.0, 4.0, 9.0, 9.0, 2.0, 1.2, 4.0):
+        monkeypatch.setattr(worker_thread, "measure_load", lambda load=load: load)
+        found.append(shares.compute_share())
+    assert found == [4, 4, 2, 2, 1, 1, 3, 4, 4]
+
+
+def test_the_load_of_a_machine_with_many_cores_is_no_reason_for_fewer(
+    four_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(worker_thread, "measure_load", lambda: 40.0)
+    shares = CpuShares()
+    shares.add_thread()
+    assert shares.compute_share() == 4
 
 
 @pytest.mark.parametrize(
