@@ -24,6 +24,7 @@ from codetool.errors import ConfigError
 from codetool.stages.improve import round_metrics, rounds
 from codetool.stages.improve.improve import improve
 from codetool.stages.improve.improve_job import select_dev_tasks, shuffle_tasks
+from codetool.stages.improve.objective import list_objective_words
 from codetool.stages.improve.part_words import Models, begin_with, distribute_words, use_models
 from codetool.stages.improve.rounds import find_best, should_stop
 from codetool.stages.run_outcome import RunOutcome
@@ -163,6 +164,8 @@ def test_settings_go_to_the_parts_that_read_them_and_a_prefix_names_one() -> Non
         ("improve.rounds=0", "improve.rounds=0: should be greater than 0"),
         ("improve.prm=train", "improve.prm=train: train.target=prm: prm= names no model that can be trained"),
         ("improve.objective=ppo", "improve.objective='ppo': should be"),
+        ("improve.reward.errors=0.1", "improve.objective=sft learns from checked answers alone"),
+        ("objective=dpo", "choose it with improve.objective"),
         ("limit=3", "limit=3: stage=improve sets it"),
         ("collect:ids=x.json", "ids=x.json: stage=improve sets it"),
         ("evalute:search=chain", "'evalute' is no part of a round"),
@@ -234,6 +237,25 @@ def test_models_of_a_round_take_the_place_of_those_before(tmp_path: Path) -> Non
     assert use_models(["stage=collect"], newest, is_guided=False)[1:] == used[:1]  # grown without a PRM
 
 
+def test_an_objective_and_the_terms_of_the_reward_become_settings_of_the_training() -> None:
+    def list_for(*words: str) -> list[str]:
+        return list_objective_words(compose_run("stage=improve", *words).improve)
+
+    assert list_for() == ["objective=sft"] and list_for("improve.objective=dpo") == ["objective=dpo"]
+    grpo = ["improve.objective=grpo", "improve.reward.answer=2", "improve.reward.errors=0.5"]
+    assert list_for(*grpo) == ["objective=grpo", "objective.error_penalty=0.25"]
+    assert list_for(*grpo, "improve.reward.length=0.1")[-1] == "objective.length_penalty=0.05"
+    compose_run("stage=train", "train.target=policy", *list_for(*grpo, "improve.reward.length=0.1"))
+
+
+def test_kl_and_entropy_of_a_training_are_those_of_its_last_updates(tmp_path: Path) -> None:
+    lines = [{"step": step, "loss": 1.0, "kl": step / 10, "entropy": 2.0} for step in range(1, 21)]
+    (tmp_path / "losses.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (tmp_path / "metrics.json").write_text('{"loss": 0.5, "updates": 20}')
+    measured = round_metrics.measure_training(tmp_path)
+    assert measured == {"loss": 0.5, "updates": 20, "kl": pytest.approx(1.95), "entropy": 2.0}
+
+
 def test_a_collection_is_measured_by_its_groups_and_the_certainty_of_the_policy(tmp_path: Path) -> None:
     example = {"task_id": "a", "multiplicity": 1, "soft": 0.5}
     lines = [
@@ -292,13 +314,15 @@ def test_a_sweep_compares_the_best_rounds_of_its_cells(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "support"))
     monkeypatch.setenv(SKILLS_VARIABLE, "60,90")
-    words = list_words(model, tmp_path, "improve.rounds=1", "improve.start=previous,base")
+    words = list_words(model, tmp_path, "improve.rounds=1", "improve.tasks=10", "improve.objective=sft,dpo,grpo")
     swept = run_warm([sys.executable, "run.py", "-m", *words])
     assert swept.returncode == 0, swept.stderr
     [table] = (tmp_path / "sweeps").glob("*/cells.csv")
     rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert [row["improve.start"] for row in rows] == ["previous", "base"]
+    assert [row["improve.objective"] for row in rows] == ["sft", "dpo", "grpo"]
     folders = sorted((tmp_path / "improve").iterdir())
-    assert len(folders) == 2
+    assert len(folders) == 3
+    trained = [read_rounds(folder)[1]["training"] for folder in folders]
+    assert all(each["updates"] for each in trained) and sum("kl" in each for each in trained) == 1
     best = [json.loads((folder / "metrics.json").read_text())["metrics"]["success"]["value"] for folder in folders]
     assert sorted(float(row["success"]) for row in rows) == sorted(best)

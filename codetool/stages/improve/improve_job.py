@@ -24,7 +24,7 @@ from codetool.stages.improve.settings import ImproveConfig
 from codetool.stages.train.train_dataset import check_trainable
 from codetool.types import Task
 
-TRAINING_BLOCKS = ("train", "tuning", "optimizer", "scheduler", "callback", "trainer")
+TRAINING_BLOCKS = ("train", "objective", "tuning", "optimizer", "scheduler", "callback", "trainer")
 """Blocks of settings that determine trained weights."""
 TARGETS: Mapping[str, str] = {"train": "policy", "train_prm": "prm"}
 """Value of `train.target` for each training of a round."""
@@ -95,7 +95,7 @@ def _check_trainings(
 
     Raises ConfigError if a model cannot be trained.
     """
-    policy = [*words.train, "train.target=policy", *list_objective_words(settings)]
+    policy = ["stage=train", *list_objective_words(settings), *words.train[1:], "train.target=policy"]
     with invoke_part("train", policy, flags) as (config, choices):
         _check_policy(config)
         hashed = {"train": select_identity_settings(config, choices, TRAINING_BLOCKS)}

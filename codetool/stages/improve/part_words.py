@@ -24,6 +24,8 @@ REFUSED = {
     "ids": "each round draws its own tasks: improve.tasks, seed",
     "train.files": "each round trains on what it has collected",
     "train.target": "the policy is trained, and with improve.prm=train the PRM too",
+    "objective": "choose it with improve.objective; a prefix sets its settings, train:objective.beta=0.2",
+    "collect.record_tokens": "improve.objective=grpo needs it, the others do not read it",
     "tuning.init_adapter": "the policy begins with policy.path, the PRM with prm.path",
     "benchmark.split": "trees are of improve.train_split, evaluations of improve.dev_split",
 }

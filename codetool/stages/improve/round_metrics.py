@@ -14,6 +14,7 @@ from codetool.evaluation.paired_comparison import compare_systems
 from codetool.evaluation.result_files import TREES, TreeFile
 from codetool.process_data.examples import PROCESS_FILE
 from codetool.runs import journal
+from codetool.stages.wandb_content import LOSSES
 
 Metrics = dict[str, Any]
 SUMMARY_FILE = "summary.json"
@@ -97,10 +98,17 @@ def compare_with_first(folder: Path, first: Path, templates: Mapping[str, str | 
 
 
 def measure_training(folder: Path) -> Metrics:
-    """Return the loss at the end of a training, its updates and, where its objective tells it, the KL to its start."""
+    """Return the loss at the end of a training, its updates and, where its objective tells them, KL and entropy.
+
+    `kl` is the divergence from the policy that the training began with, and `entropy` that of a token; like the loss,
+    both are means over the last tenth of the updates, in nats.
+    """
     content = read_metrics(folder)
-    names = ("loss", "updates", "kl")
-    return {name: content[name] for name in names if content.get(name) is not None}
+    lines = list(journal.read_records(folder / LOSSES))
+    tail = lines[-max(1, len(lines) // 10) :]
+    told = {name: [line[name] for line in tail if line.get(name) is not None] for name in ("kl", "entropy")}
+    means = {name: sum(values) / len(values) for name, values in told.items() if values}
+    return {"loss": content["loss"], "updates": content["updates"], **means}
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

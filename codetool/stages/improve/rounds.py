@@ -19,10 +19,11 @@ from codetool.errors import CodeToolError, ConfigError
 from codetool.runs import journal
 from codetool.stages.improve import round_metrics
 from codetool.stages.improve.improve_job import TARGETS, ImproveJob, invoke_part
-from codetool.stages.improve.objective import list_objective_words
+from codetool.stages.improve.objective import DATA, list_objective_words, list_recording_words
 from codetool.stages.improve.part_words import Models, Part, begin_with, use_models
 from codetool.stages.load_stages import load_stage
 from codetool.stages.run_outcome import RunOutcome
+from codetool.stages.train.train_dataset import NoExamplesError
 from codetool.tracking.run_loggers import RunLoggers
 
 ROUNDS_FILE, TASKS_FILE = "rounds.jsonl", "tasks.json"
@@ -88,10 +89,9 @@ class Rounds:
         file = self._get_parent(number) / TASKS_FILE
         file.parent.mkdir(parents=True, exist_ok=True)
         journal.atomic_write(file, [json.dumps(list(drawn)).encode() + b"\n"])
-        words = [
-            *use_models(self.job.words.collect, models, is_guided="collect" in self.job.guided),
-            f"ids={quote_value(str(file))}",
-        ]
+        own = [*self.job.words.collect, *list_recording_words(self.job.settings)]
+        words = use_models(own, models, is_guided="collect" in self.job.guided)
+        words.append(f"ids={quote_value(str(file))}")
         outcome = self._run_part("collect", number, words, f"{len(drawn):,} tasks")
         measured = round_metrics.measure_collection(outcome.folder, outcome.tasks)
         return outcome.folder, measured
@@ -99,7 +99,7 @@ class Rounds:
     def _train(self, part: Part, number: int, models: Models, collected: Path) -> RunOutcome | None:
         """Run a training and return its outcome; None if the round has collected nothing to learn from."""
         settings, target = self.job.settings, TARGETS[part]
-        count = "transcripts" if target == "policy" else "examples"
+        count = DATA[settings.objective] if target == "policy" else "examples"
         folders = [collected]
         if settings.data == "all":
             folders = [*(self.folder / each["folders"]["collect"] for each in self.records[1:]), collected]
@@ -108,12 +108,18 @@ class Rounds:
             self._say(f"round {number}: no {count} to train the {target} on; it stays as it is")
             return None
         group: Literal["policy", "prm"] = "policy" if target == "policy" else "prm"
-        words = begin_with(
-            self.job.words.get(part), group, self.job.paths[group], getattr(models, group), settings.start
-        )
+        own = self.job.words.get(part)
+        if group == "policy":
+            own = ["stage=train", *list_objective_words(settings), *own[1:]]
+        words = begin_with(own, group, self.job.paths[group], getattr(models, group), settings.start)
         words += [f"train.target={target}", f"train.files=[{','.join(quote_value(str(file)) for file in files)}]"]
-        words += list_objective_words(settings) if group == "policy" else []
-        return self._run_part(part, number, words, f"{target} on {len(files)} folder{'s' if len(files) > 1 else ''}")
+        try:
+            return self._run_part(
+                part, number, words, f"{target} on {len(files)} folder{'s' if len(files) > 1 else ''}"
+            )
+        except NoExamplesError as error:
+            self._say(f"round {number}: the {target} stays as it is: {error}")
+            return None
 
     def _evaluate(self, number: int, models: Models) -> tuple[Path, round_metrics.Metrics]:
         words = use_models(self.job.words.evaluate, models, is_guided="evaluate" in self.job.guided)

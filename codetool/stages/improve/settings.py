@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from codetool.runs.operational import Operational
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RewardWeights:
+    """Weights of the terms of a path's reward: answer · success - errors · failed steps - length · steps."""
+
+    answer: PositiveFloat
+    """Weight of the checked answer, 1 if it is right and 0 if not."""
+    errors: NonNegativeFloat
+    """Amount taken for each step that failed or whose tools did not answer."""
+    length: NonNegativeFloat
+    """Amount taken for each step."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -20,8 +32,10 @@ class ImproveConfig:
     """Number of tasks that a round collects trees for, drawn by the seed without replacement over all rounds."""
     dev_tasks: PositiveInt | None
     """Number of tasks of each evaluation, the first in benchmark order; None for all."""
-    objective: Literal["sft"]
-    """Objective of the policy's training. `sft`: cross-entropy on the steps of its successful paths."""
+    objective: Literal["sft", "dpo", "grpo"]
+    """Option of `objective=` for the policy's training: successful paths, pairs of siblings, or advantages of steps."""
+    reward: RewardWeights
+    """Weights of the terms of a path's reward."""
     prm: Literal["none", "train"]
     """`none`: the PRM stays as it is. `train`: it is trained on the labelled steps of each round as well."""
     start: Literal["previous", "base"]

@@ -149,7 +149,7 @@ def load_dataset(config: RunConfig, base: Path, found: EncodedLabels | None) -> 
     too_long = len(training) + len(validation) - len(kept) - len(held_back)
     if not kept:
         why = f"all {len(training)} are longer than {longest} tokens (train.max_length)"
-        raise _NoExamplesError(why if training else explain_missing_targets(settings))
+        raise NoExamplesError(why if training else explain_missing_targets(settings))
     return TrainDataset(kept, held_back, steps, (_count_tasks(some), _count_tasks(held)), too_long)
 
 
@@ -161,12 +161,12 @@ def _load_policy_dataset(config: RunConfig, tokenizer: ChatTokenizer, longest: i
     training = [example for example in made.examples if example.task_id not in held_tasks]
     validation = [example for example in made.examples if example.task_id in held_tasks]
     if not training:
-        raise _NoExamplesError(made.reason)
+        raise NoExamplesError(made.reason)
     tasks = _count_tasks(some), _count_tasks(held)
     return TrainDataset(training, validation, [], tasks, made.too_long, made.loss, made.summary)
 
 
-class _NoExamplesError(ConfigError):
+class NoExamplesError(ConfigError):
     """There is nothing to train on."""
 
     def __init__(self, reason: str) -> None:
