@@ -8,7 +8,7 @@ and help pages too, so that all see the same options.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -242,6 +242,12 @@ def _read_default_choices(config: DictConfig | None) -> dict[str, str]:
     entries = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, DictConfig)] if config else []
     defaults = {str(name): str(option) for entry in entries for name, option in entry.items()}
     return {name.lstrip("/"): option for name, option in defaults.items() if " " not in name and "@" not in name}
+
+
+def name_readers(stages: Iterable[str]) -> str:
+    """Return which stages read a setting, as the middle of a sentence; there is at least one."""
+    *others, last = stages
+    return f"only stage={', '.join(others)} and {last} read it" if others else f"only stage={last} reads it"
 
 
 def map_names_to_stages() -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from codetool.config.config_sources import (
     is_group,
     list_options,
     map_names_to_stages,
+    name_readers,
     read_option_package,
     takes_several_options,
 )
@@ -162,7 +163,7 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
     if match := re.match(r"In '(.+?)': Could not override '(.+?)'", str(error)):  # by the preset that is chosen
         return f"{override}: {_explain_unread_group(match[1], match[2], str(stage))}"
     if (stages := map_names_to_stages().get(re.split(r"[.@]", name)[0])) and stage not in stages:
-        return f"{override}: only stage={', '.join(stages)} reads it."
+        return f"{override}: {name_readers(stages)}."
     if "@" in name and not override.startswith(("+", "~")) and is_group(name.partition("@")[0]):
         return f"{override}: nothing is chosen there yet. Add it with +{override}"
     parent, _, leaf = name.rpartition(".")

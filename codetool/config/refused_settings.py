@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from codetool.config.ambiguous_options import find_ambiguous_options
-from codetool.config.config_sources import list_options, map_names_to_stages
+from codetool.config.config_sources import list_options, map_names_to_stages, name_readers
 
 LAUNCHER_PACKAGES = ("hydra._internal.core_plugins.", "hydra_plugins.")  # text, not imported: Hydra's own launcher
 """Packages of launchers: Hydra's own, and those that are installed as its plug-ins."""
@@ -36,7 +36,7 @@ def find_refused_settings(config: DictConfig) -> Iterator[str]:
     yield from find_ambiguous_options(config.hydra.runtime.choices)
     for name in map(str, config):
         if name in owners and stage not in owners[name]:
-            yield f"{name}: a preset sets it, and only stage={', '.join(owners[name])} reads it, not stage={stage}."
+            yield f"{name}: a preset sets it, and {name_readers(owners[name])}, not stage={stage}."
     yield from _find_hydra_code(config.hydra)
     if OmegaConf.select(config, "hydra.mode") is not None and str(config.hydra.mode) != "RunMode.RUN":
         yield f"hydra.mode={config.hydra.mode}: add -m for a sweep, or leave -m out for a single run."

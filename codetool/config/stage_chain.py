@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from codetool.config.config_sources import map_names_to_stages
+from codetool.config.config_sources import map_names_to_stages, name_readers
 from codetool.config.override_errors import get_key, quote_value, suggest
 from codetool.errors import ConfigError
 
@@ -106,7 +106,7 @@ def select_overrides(overrides: Sequence[str], stages: Sequence[str]) -> dict[st
             readers = [prefix]
         if not readers:
             names = sorted({stage for name in _list_names(override) for stage in owners.get(name, ())})
-            raise ConfigError(f"{given}: only stage={', '.join(names)} reads it, and not {', '.join(stages)}.")
+            raise ConfigError(f"{given}: {name_readers(names)}, and not {', '.join(stages)}.")
         for stage in readers:
             selected[stage].append(override)
     return selected

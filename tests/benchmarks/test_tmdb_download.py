@@ -64,7 +64,7 @@ def test_with_a_data_folder_they_go_there(mirror: FileServer, tmp_path: Path, ma
 
 
 def test_a_data_folder_that_is_not_there_is_named_and_not_made(mirror: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="CODETOOL_DATA=.*mistyped is no folder"):
+    with pytest.raises(MissingError, match="benchmark.folder=.*mistyped is no folder"):
         option(mirror, tmp_path / "mistyped").tasks()
     assert not (tmp_path / "mistyped").exists() and not mirror.asked
 

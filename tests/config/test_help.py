@@ -15,7 +15,7 @@ from codetool.config.overrides import CONF
 from codetool.errors import ConfigError
 
 STAGES = sorted(file.stem for file in (CONF / "stage").glob("*.yaml"))
-PAGE = 75
+PAGE = 80
 """Lines that a page has at most."""
 
 

@@ -99,7 +99,7 @@ def test_a_summariser_of_its_own_answers_for_unfinished_paths_too(run: CommandLi
         (("answer=openai",), "answer.model is not set"),
         (("answer=openai", "answer.model=m", "answer.base_url=http://127.0.0.1:9/v1"), "answer.base_url"),
         (("answer=model",), "Allowed: openai, policy, printed"),
-        (("stage=collect", "answer=policy"), "only stage=evaluate reads it"),
+        (("stage=collect", "answer=policy"), "only stage=evaluate and improve read it"),
     ],
 )
 def test_wrong_words_are_told(run: CommandLine, composing: ChatServer, more: tuple[str, ...], said: str) -> None:

@@ -296,7 +296,7 @@ def test_a_wrong_word_is_one_message(run: CommandLine) -> None:
         (["prm=pairwise", LABELLED], "prm=pairwise compares siblings"),
         (
             ["prm=random", LABELLED, "evaluate_prm.agentprocessbench.folder=nowhere"],
-            "CODETOOL_DATA=nowhere is no folder",
+            "evaluate_prm.agentprocessbench.folder=nowhere is no folder",
         ),
     ],
 )

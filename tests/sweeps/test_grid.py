@@ -82,7 +82,7 @@ def test_a_wider_grid_in_another_order_is_the_same_sweep_and_another_question_is
         (["fresh=true,false"], "fresh cannot vary within a sweep"),
         (["hydra/launcher=basic,joblib"], "hydra/launcher cannot vary within a sweep"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0"),
-        (["stage=serve_tools"], "-m runs stage=collect, train, evaluate_prm, evaluate, judge only"),
+        (["stage=serve_tools"], "-m runs stage=collect, train, evaluate_prm, evaluate, judge, improve only"),
         (["stage=evaluate,collect"], "Stages that follow each other are a list, stage=[collect,train]"),
         (["hydra/sweeper=basic"], "hydra/sweeper=grid takes its place"),
         (["hydra/sweeper=bayes"], "hydra/sweeper has no option 'bayes'. Allowed: "),
