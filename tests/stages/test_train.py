@@ -11,15 +11,18 @@ import signal
 import textwrap
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny_models
 from command_line import CommandLine
 from rich.console import Console
-from training_jobs import WORDS, choices, config, lines, process_file, transcripts_file
+from training_jobs import WORDS, choices, config, lines, policy_steps, process_file, transcripts_file
 
 from codetool.errors import CodeToolError, ConfigError, MissingError
+from codetool.model_types import Sampling
+from codetool.process_data.policy_steps import save_policy_steps
 from codetool.prompts import trained_prompt
 from codetool.stages.train.train import train
 from codetool.types import Task
@@ -284,6 +287,18 @@ def test_what_cannot_be_trained_is_told(
             train(validate(composed), choices(), Console(file=io.StringIO()))
         else:
             ran(model, data, tmp_path, *words)
+
+
+def test_siblings_that_are_all_alike_are_told(model: Path, tmp_path: Path) -> None:
+    alike = [replace(step, soft=0.5, hard=True, reward=None) for tree in policy_steps(3) for step in tree]
+    save_policy_steps(tmp_path / "policy_steps.jsonl", [alike], Sampling(0.9, 0.95, 64))
+    for objective, message in {
+        "dpo": "no two siblings of 18 steps differ in objective.estimate=soft by more than "
+        "objective.min_margin=0; sample more, search.n=4",
+        "grpo": "all siblings have the same reward",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            ran(model, tmp_path / "policy_steps.jsonl", tmp_path, "train.target=policy", f"objective={objective}")
 
 
 def test_transcripts_are_no_process_data(model: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_an_objective_on_steps_learns_and_resumes_with_equal_weights(
     undisturbed = job(config(model, data, tmp_path, *words), tmp_path / "undisturbed")
     expected = ran(undisturbed)
     assert objective != "dpo" or expected[-1] < expected[0] == pytest.approx(math.log(2), abs=0.1)
-    metrics = {"dpo": {"reward_margin", "accuracy"}, "grpo": {"clip_share", "kl", "entropy", "mean_abs_advantage"}}
+    metrics = {"dpo": {"reward_margin", "accuracy"}, "grpo": {"clip_share", "kl", "entropy", "groups_left_out"}}
     for name in ("losses", "validations"):
         assert all(metrics[objective] <= line.keys() for line in lines(undisturbed.folder / f"{name}.jsonl"))
     stopped = job(config(model, data, tmp_path, *words), tmp_path / "stopped")
@@ -204,6 +204,22 @@ def test_a_kill_costs_the_updates_since_the_last_checkpoint(
     again = Watch()
     assert ran(made, again) == pytest.approx(losses(whole), abs=1e-6)
     assert again.seen[0] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_killed_training_with_an_objective_on_steps_resumes(model: Path, tmp_path: Path, objective: str) -> None:
+    data = policy_steps_file(tmp_path / "policy_steps.jsonl")
+    words = ("train.target=policy", *OBJECTIVES[objective], "trainer.max_epochs=4", "train.checkpoint_every_n_steps=1")
+    expected = ran(job(config(model, data, tmp_path, *words), tmp_path / "undisturbed"))
+    made = job(config(model, data, tmp_path, *words), tmp_path / "killed")
+    child = os.fork()
+    if not child:
+        ran(made, Watch(3, signal.SIGKILL))
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert 0 < len(losses(made)) < len(expected)
+    assert ran(made) == pytest.approx(expected, abs=1e-6)
 
 
 def test_learning_rate_rises_and_falls_over_all_epochs(whole: TrainJob) -> None:

@@ -18,7 +18,7 @@ from codetool.model_types import PolicyStep
 from codetool.models.chat_template import ChatTokenizer
 from codetool.process_data.transcripts import Transcript
 from codetool.training.batch import arrange_rows, build_batch
-from codetool.training.fork_advantages import AdvantageSettings, compute_advantages
+from codetool.training.fork_advantages import Advantages, AdvantageSettings, compute_advantages
 from codetool.training.module import SFT
 from codetool.training.objectives.dpo import DPOConfig, DPOLoss, StepPair
 from codetool.training.objectives.grpo import GRPOConfig, GRPOLoss
@@ -99,7 +99,7 @@ def test_the_loss_of_a_pair_is_that_of_the_paper() -> None:
 
 def test_the_loss_of_a_token_is_clipped_as_in_the_paper_and_has_the_k3_estimate() -> None:
     recorded = {0: (math.log(0.5), math.log(0.5)), 1: (math.log(0.5), math.log(0.5))}
-    loss = GRPOLoss(GRPOConfig(**GRPO), {0: 2.0, 1: -1.0}, recorded, is_recorded=True)
+    loss = GRPOLoss(GRPOConfig(**GRPO), Advantages({0: 2.0, 1: -1.0}, 4, 3), recorded, is_recorded=True)
     now = [math.log(0.8), math.log(0.55), math.log(0.3), math.log(0.9)]  # ratios 1.6, 1.1, 0.6, 1.8
     initial = [math.log(0.8), math.log(0.8), math.log(0.3), math.log(0.45)]
     found = loss.compute(outputs(now, initial, (0, 0, 1, 1), [0.5, 0.5, 0.25, 0.25]))
@@ -112,6 +112,7 @@ def test_the_loss_of_a_token_is_clipped_as_in_the_paper_and_has_the_k3_estimate(
     assert metrics["clip_share"] == pytest.approx((0.5 + 0.25) / 1.5)  # the first and the third token
     assert metrics["kl"] == pytest.approx(sum(w * d for w, d in zip(weights, kl, strict=True)) / 1.5)
     assert metrics["mean_abs_advantage"] == pytest.approx(2.5 / 1.5)
+    assert metrics["groups_left_out"] == pytest.approx(0.75)
 
 
 def test_the_entropy_is_that_of_the_distribution() -> None:

@@ -58,24 +58,23 @@ class DPOConfig:
         steps, too_long = encode_steps(records, tokenizer, max_tokens)
         pairs = self._list_pairs(steps)
         weights: defaultdict[int, float] = defaultdict(float)
-        for pair in pairs:  # half of a pair's weight for each step, spread over its tokens
-            weights[pair.better] += pair.weight / 2
-            weights[pair.worse] += pair.weight / 2
+        for index, weight in ((i, pair.weight / 2) for pair in pairs for i in (pair.better, pair.worse)):
+            weights[index] += weight  # half of a pair's weight for each step, spread over its tokens
         examples = [
             step.to_example(i, weights[i] / len(step.completion), f"{step.record.tree} {step.record.group}")
             for i, step in enumerate(steps)
             if step is not None and i in weights
         ]
         summary = f"objective=dpo: {len(pairs):,} pairs of {len(weights):,} siblings, of {len(records):,} steps"
-        reason = "no two siblings have estimates that differ by more than objective.min_margin; sample more, search.n=4"
+        names = f"objective.estimate={self.estimate} by more than objective.min_margin={self.min_margin:g}"
+        reason = f"no two siblings of {len(records) - too_long:,} steps differ in {names}; sample more, search.n=4"
         return PolicyExamples(examples, too_long, DPOLoss(self, pairs), summary, reason)
 
     def _list_pairs(self, steps: Sequence[EncodedStep | None]) -> list[StepPair]:
         groups: defaultdict[tuple[int, str], list[tuple[float, int, int]]] = defaultdict(list)
         for index, step in enumerate(steps):
             if step is not None and (value := getattr(step.record, self.estimate)) is not None:
-                member = float(value), index, step.record.multiplicity
-                groups[step.record.tree, step.record.group].append(member)
+                groups[step.record.tree, step.record.group].append((float(value), index, step.record.multiplicity))
         return [
             StepPair(max(pair)[1], min(pair)[1], float(pair[0][2] * pair[1][2]))
             for group in groups.values()
@@ -102,22 +101,20 @@ class DPOLoss:
 
         from codetool.training.step_loss import StepLosses
 
+        now = outputs.log_probabilities
         places = {step: place for place, step in enumerate(dict.fromkeys(outputs.steps))}
         pairs = [pair for step in places for pair in self._pairs.get(step, ())]
         if not pairs:
-            return StepLosses((outputs.log_probabilities * 0).sum(), {})
-        device = outputs.log_probabilities.device
-        of_step = torch.tensor([places[step] for step in outputs.steps], device=device)
-        empty = outputs.log_probabilities.new_zeros(len(places))
-        log_ratios = empty.index_add(0, of_step, outputs.log_probabilities - outputs.initial)
-        means = empty.index_add(0, of_step, outputs.log_probabilities) / of_step.bincount()
-        better = torch.tensor([places[pair.better] for pair in pairs], device=device)
-        worse = torch.tensor([places[pair.worse] for pair in pairs], device=device)
-        weights = log_ratios.new_tensor([pair.weight for pair in pairs])
-        rewards = self._settings.beta * log_ratios
-        margins = rewards[better] - rewards[worse]
+            return StepLosses((now * 0).sum(), {})
+        of_step = torch.tensor([places[step] for step in outputs.steps], device=now.device)
+        empty = now.new_zeros(len(places))
+        rewards = self._settings.beta * empty.index_add(0, of_step, now - outputs.initial)
+        means = empty.index_add(0, of_step, now) / of_step.bincount()
+        members = torch.tensor([(places[pair.better], places[pair.worse]) for pair in pairs], device=now.device)
+        better, worse = members.T
+        weights = now.new_tensor([pair.weight for pair in pairs])
+        margins, total = rewards[better] - rewards[worse], weights.sum()
         losses = F.softplus(-margins) - self._settings.sft_weight * means[better]
-        total = weights.sum()
         metrics = {"reward_margin": margins, "accuracy": (margins > 0).to(margins.dtype)}
         metrics |= {"reward_better": rewards[better], "reward_worse": rewards[worse]}
         return StepLosses((losses * weights).sum(), {k: ((v * weights).sum(), total) for k, v in metrics.items()})

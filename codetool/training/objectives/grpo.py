@@ -54,7 +54,7 @@ class GRPOConfig(AdvantageSettings):
             for i, step in learned.items()
         ]
         recorded = {i: step.log_probabilities for i, step in learned.items() if step.log_probabilities}
-        loss = GRPOLoss(self, advantages.by_step, recorded, is_recorded=len(recorded) == len(learned))
+        loss = GRPOLoss(self, advantages, recorded, is_recorded=len(recorded) == len(learned))
         reason = "all siblings have the same reward; take harder or easier tasks, or sample more, search.n=4"
         summary = _describe(advantages, len(learned), len(recorded))
         return PolicyExamples(examples, too_long, loss, summary, reason)
@@ -79,16 +79,17 @@ class GRPOLoss:
     def __init__(
         self,
         settings: GRPOConfig,
-        advantages: Mapping[int, float],
+        advantages: Advantages,
         recorded: Mapping[int, Sequence[float]],
         *,
         is_recorded: bool,
     ) -> None:
-        self._settings, self._advantages, self._recorded = settings, advantages, recorded
+        self._settings, self._advantages, self._recorded = settings, advantages.by_step, recorded
+        self._left_out = advantages.without_spread / max(advantages.groups, 1)
         self.reads_initial = not is_recorded or settings.kl_weight > 0
 
     def compute(self, outputs: Any) -> Any:
-        """Return the loss of a forward pass; metrics: clip share, KL, entropy, mean absolute advantage."""
+        """Return the loss; metrics: clip share, KL, entropy, absolute advantage, share of groups left out."""
         import torch
 
         from codetool.training.step_loss import StepLosses, gather_by_step
@@ -107,6 +108,7 @@ class GRPOLoss:
             "kl": kl,
             "entropy": outputs.entropies,
             "mean_abs_advantage": advantages.abs(),
+            "groups_left_out": torch.full_like(now, self._left_out),
         }
         weights, total = outputs.weights, outputs.weights.sum()
         losses = settings.kl_weight * kl - gains
