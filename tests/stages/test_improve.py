@@ -26,6 +26,7 @@ from codetool.stages.improve.improve import improve
 from codetool.stages.improve.improve_job import select_dev_tasks, shuffle_tasks
 from codetool.stages.improve.objective import list_objective_words
 from codetool.stages.improve.part_words import Models, begin_with, distribute_words, use_models
+from codetool.stages.improve.round_display import build_rounds_table
 from codetool.stages.improve.rounds import find_best, should_stop
 from codetool.stages.run_outcome import RunOutcome
 from codetool.types import Answer, Task
@@ -115,6 +116,7 @@ def test_two_rounds_run_to_the_end_keep_the_best_and_resume_where_they_were_stop
         ([0.5, 0.6, 0.6], 3, 2, None, 1),
         ([0.5, 0.6, 0.6, 0.7], 3, 1, "all 3 rounds are done", 3),
         ([0.5, 0.6, 0.5], 9, 1, "improve.patience=1", 1),
+        ([0.5, 0.4], 1, 2, "the one round is done", 0),
         ([], 3, 1, None, None),
     ],
 )
@@ -326,3 +328,13 @@ def test_a_sweep_compares_the_best_rounds_of_its_cells(
     assert all(each["updates"] for each in trained) and sum("kl" in each for each in trained) == 1
     best = [json.loads((folder / "metrics.json").read_text())["metrics"]["success"]["value"] for folder in folders]
     assert sorted(float(row["success"]) for row in rows) == sorted(best)
+
+
+def test_the_table_writes_huge_and_tiny_divergences_as_powers_of_ten() -> None:
+    records = [
+        {"round": number, "evaluation": {"success": {"value": 0.5}}, "training": {"kl": kl}}
+        for number, kl in enumerate((10084558.6, 0.00004, 0.25, 0.0))
+    ]
+    table = build_rounds_table(records, 0)
+    [cells] = [list(column.cells) for column in table.columns if column.header == "KL"]
+    assert cells == ["1.0e+07", "4.0e-05", "0.250", "0.000"]

@@ -99,7 +99,9 @@ def _format_cell(column: str, value: float | None) -> str:
         return ""
     if column in PERCENT:
         return format_percent(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.1e}"
 
 
 def _format_success(success: Mapping[str, float | None]) -> str:

@@ -197,7 +197,7 @@ def should_stop(records: Sequence[Record], rounds: int, patience: int) -> str | 
         return None
     last, best = records[-1]["round"], find_best(records)["round"]
     if last >= rounds:
-        return f"all {rounds} rounds are done"
+        return f"all {rounds} rounds are done" if rounds > 1 else "the one round is done"
     if last - best >= patience:
         return f"success on dev has not risen for {last - best} rounds (improve.patience={patience})"
     return None
