@@ -182,3 +182,18 @@ def test_the_comma_lists_of_a_sweepers_parameters_count_and_the_command_line_goe
 def test_settings_of_hydra_that_mean_nothing_here_are_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=word.split("=")[0]):
         compose_all([word])
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        (["objective=sft"], 1e-3),
+        (["objective=dpo"], 1e-5),
+        (["objective=grpo", "tuning=qlora"], 1e-5),
+        (["objective=grpo", "tuning=full"], 1e-6),
+        (["objective=dpo", "optimizer.lr=0.5"], 0.5),
+    ],
+)
+def test_the_learning_rate_of_an_adapter_is_that_of_its_objective(words: list[str], rate: float) -> None:
+    [config] = compose_all(["stage=train", "train.target=policy", *words])
+    assert config.optimizer.lr == rate

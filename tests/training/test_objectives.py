@@ -28,13 +28,13 @@ from codetool.training.step_loss import TokenOutputs, compute_entropies
 from codetool.training.trainable_model import TrainableModel, load_trainable_model
 from codetool.training.tuning import TuningConfig
 
-DPO: dict[str, Any] = {"beta": 0.5, "estimate": "soft", "min_margin": 0.0, "sft_weight": 0.2}
+DPO: dict[str, Any] = {"learning_rate": 1e-5, "beta": 0.5, "estimate": "soft", "min_margin": 0.0, "sft_weight": 0.2}
 ADVANTAGES: dict[str, Any] = {
     "fork_weight": 1.0, "trajectory_weight": 1.0, "discount": 0.5, "normalize": False, "error_penalty": 0.0,
     "length_penalty": 0.0,
 }  # fmt: skip
 GRPO: dict[str, Any] = {
-    **ADVANTAGES, "clip_low": 0.2, "clip_high": 0.3, "kl_weight": 0.1, "token_weight": "step",
+    **ADVANTAGES, "learning_rate": 1e-5, "clip_low": 0.2, "clip_high": 0.3, "kl_weight": 0.1, "token_weight": "step",
 }  # fmt: skip
 ROOM = 120
 

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
+from codetool.runs.operational import Operational
 from codetool.training.policy_examples import EncodedStep, PolicyExamples, encode_steps
 from codetool.training.sft_examples import ChatEncoder
 
@@ -38,6 +39,8 @@ class StepPair(NamedTuple):
 class DPOConfig:
     """Settings of `objective=dpo`."""
 
+    learning_rate: Annotated[float, Field(gt=0, le=1e30), Operational]
+    """Default of `optimizer.lr` with `tuning=lora` and `qlora`."""
     beta: PositiveFloat
     """Strength with which the policy is kept near the initial one."""
     estimate: Literal["soft", "hard"]

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
+from codetool.runs.operational import Operational
 from codetool.training.fork_advantages import Advantages, AdvantageSettings, compute_advantages
 from codetool.training.policy_examples import PolicyExamples, encode_steps
 from codetool.training.sft_examples import ChatEncoder
@@ -29,6 +30,8 @@ from codetool.training.sft_examples import ChatEncoder
 class GRPOConfig(AdvantageSettings):
     """Settings of `objective=grpo`."""
 
+    learning_rate: Annotated[float, Field(gt=0, le=1e30), Operational]
+    """Default of `optimizer.lr` with `tuning=lora` and `qlora`."""
     clip_low: Annotated[float, Field(ge=0, le=1)]
     """Distance below 1 from which on the ratio of probabilities is clipped."""
     clip_high: PositiveFloat
