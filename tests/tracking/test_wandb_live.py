@@ -62,7 +62,7 @@ def steps(points: list[dict[str, Any]]) -> list[int]:
     return [point[AXIS] for point in points if "train/loss" in point]
 
 
-def wait_for(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline
