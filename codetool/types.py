@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -122,8 +122,7 @@ class Candidate:
     refused: bool = False
     """Whether a server refused the prompt as too long or by a content filter; `raw` holds the reason then."""
     finish_reason: str | None = None
-    """Why a server's answer ended (`stop`, `length`, `content_filter`, `refusal`, `reasoning_only`, `empty`); None
-    where nothing tells it."""
+    """Why an answer ended: `stop`, `length`, `content_filter`, `refusal`, `reasoning_only`, `empty`; None: unknown."""
     tokens_in_cached: int = 0
     """Those of `tokens_in` that were read from a prefix cache; 0 where a server does not tell."""
     log_probability: float | None = None
@@ -132,8 +131,7 @@ class Candidate:
     tokens: tuple[int, ...] = ()
     """Ids of the drawn tokens, those of the stop string included; empty where the policy does not tell them."""
     token_log_probabilities: tuple[float, ...] = ()
-    """Natural logarithm of the probability of each of `tokens` under the policy at temperature 1 and without a nucleus,
-    whatever the sampling settings; empty where the policy does not tell them."""
+    """As `log_probability`, of each of `tokens`; empty where the policy does not tell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +202,8 @@ class ToolAnswer:
         return self.failure is None and 200 <= self.status < 300
 
 
-LOG_PROBABILITY_DIGITS = 3
-"""Decimal places of a candidate's log-probability: what follows is rounding of the model's arithmetic."""
-TOKEN_LOG_PROBABILITY_DIGITS = 5
-"""Decimal places of a token's log-probability."""
-
 STDERR_MARK = "[stderr, last lines]"
 """The line above what a step wrote to `sys.stderr`."""
-
-
-def round_log_probabilities(values: Iterable[float]) -> tuple[float, ...]:
-    """Return the log-probabilities of tokens as they are recorded."""
-    return tuple(round(value, TOKEN_LOG_PROBABILITY_DIGITS) for value in values)
 
 
 @dataclass(frozen=True, slots=True)

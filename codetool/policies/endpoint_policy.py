@@ -20,9 +20,10 @@ from codetool.http.token_logprobs import TokenLogprobs
 from codetool.interfaces import ModelServers, Prompt
 from codetool.model_types import Sampling
 from codetool.policies.diversity import DiversitySettings
+from codetool.policies.log_probabilities import LOG_PROBABILITY_DIGITS, round_log_probabilities
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
-from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task, round_log_probabilities
+from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 

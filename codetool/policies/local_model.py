@@ -19,9 +19,10 @@ from codetool.model_types import Sampling, Weights
 from codetool.models.chat_template import ChatTokenizer
 from codetool.models.decoder import load_decoder
 from codetool.models.generation_worker import GenerationRequest, GenerationWorker
+from codetool.policies.log_probabilities import LOG_PROBABILITY_DIGITS, round_log_probabilities
 from codetool.prompts.messages import Message
 from codetool.runs.seeding import draw_seed
-from codetool.types import LOG_PROBABILITY_DIGITS, Candidate, Node, Task, round_log_probabilities
+from codetool.types import Candidate, Node, Task
 
 log = logging.getLogger(__name__)
 

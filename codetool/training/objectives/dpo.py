@@ -6,10 +6,8 @@ branch of a tree gives preferences, as in TP-LLaMA (arXiv 2406.07115). The loss 
     L = - log σ(β (r(w) - r(l))) - a · log π(w|x) / |w|,   r(y) = log π(y|x) - log π_0(y|x),
 
 where log π(y|x) is the sum over the tokens of the step, β is `beta`, a is `sft_weight` (Pang et al. 2024, arXiv
-2404.19733) and π_0 is the policy that training starts from: the base with a new adapter, or with `tuning.init_adapter`.
-Its log-probabilities are computed once, before the first update. A pair counts as often as its two programs were
-sampled, the product of their multiplicities. The loss of an update is the weighted mean over its pairs. Every step is
-computed once, in however many pairs it is.
+2404.19733) and π_0 is the policy that training starts from, read once before the first update. A pair counts as often
+as its two programs were sampled. The loss of an update is the weighted mean over its pairs.
 """
 
 from __future__ import annotations
@@ -92,8 +90,7 @@ class DPOLoss:
     reads_initial, reads_entropy = True, False
 
     def __init__(self, settings: DPOConfig, pairs: Sequence[StepPair]) -> None:
-        self._settings = settings
-        self._pairs: defaultdict[int, list[StepPair]] = defaultdict(list)
+        self._settings, self._pairs = settings, defaultdict[int, list[StepPair]](list)
         for pair in pairs:
             self._pairs[pair.better].append(pair)
 
