@@ -101,7 +101,7 @@ class Chains:
     def _count_policy_tokens(self, leaves: Sequence[Node]) -> int:
         """Count the tokens that chains write, each its own, and read: the prompt after a step once for all of them."""
         written = sum(step.tokens_out or 0 for leaf in leaves for step in leaf.path)
-        expanded = {"0"} | {step.parent.id for step in _list_steps(leaves) if step.parent}
+        expanded = {step.parent.id for step in _list_steps(leaves) if step.parent}
         return written + sum(self.prompt_tokens.get(node, 0) for node in expanded)
 
 

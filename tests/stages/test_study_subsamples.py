@@ -31,7 +31,7 @@ def step(name: str, parent: str, printed: str, latent: float, cumulative: float,
 
 NODES = [
     step("1", "0", WRONG, 0.9, 1.9, multiplicity=1),
-    step("2", "0", RIGHT, 0.6, 1.6, multiplicity=2),
+    step("2", "0", RIGHT, 0.6, 1.6, multiplicity=2, log_probability=-0.1),
     step("3", "0", "", 0.5, 1.5, finished=False, multiplicity=1),
     step("3.1", "3", WRONG + "1", 0.2, 2.7),
 ]  # four chains: one wrong, two that end at the same right step, and one of two steps that is wrong
@@ -96,14 +96,12 @@ def test_the_cost_of_a_subset_is_its_share_of_prompts_answers_and_scored_steps(f
     [
         ({"spot": 1, "latent": 1, "aggregate": "mean"}, 0, 80),  # the wrong chain of one step, 1.9
         ({"spot": 0, "latent": 1, "aggregate": "min"}, 0, 80),
-        ({"spot": 0, "latent": 0, "aggregate": "sum", "certainty": 0}, None, 0),  # all equal: left to chance
+        ({"spot": 0, "latent": 0, "aggregate": "mean", "certainty": 1}, 1, 0),  # exp(-0.01) beats exp(-0.1); no PRM
     ],
 )
-def test_another_reward_chooses_anew(
-    folder: Path, reward: dict[str, Any], success: float | None, prm_tokens: float
-) -> None:
+def test_another_reward_chooses_anew(folder: Path, reward: dict[str, Any], success: float, prm_tokens: float) -> None:
     found = measure(folder, 4, "reward", reward=reward)
-    assert success is None or found["success"] == success
+    assert found["success"] == success
     assert found["prm_tokens"] == prm_tokens
 
 
