@@ -3,13 +3,16 @@
 import json
 import re
 from collections import Counter
+from itertools import islice, pairwise
 
 import pytest
 from pydantic import ValidationError
 
+from codetool.benchmarks.answer_checker.checker import matches
 from codetool.benchmarks.task_generator.comparisons import COMPARISONS
+from codetool.benchmarks.task_generator.compositions import compose_chains, draw_chains, find_held_out_pairs
 from codetool.benchmarks.task_generator.dataset_card import render_card
-from codetool.benchmarks.task_generator.generate import generate_split, generate_train
+from codetool.benchmarks.task_generator.generate import generate_compositions, generate_split, generate_train
 from codetool.benchmarks.task_generator.replica_session import run_program
 from codetool.benchmarks.task_generator.templates import CHAINS
 from codetool.benchmarks.tmdb_verified import FOLDER, SPLITS, TMDBVerified, load_all_rows, load_rows
@@ -17,6 +20,7 @@ from codetool.errors import MissingError
 from codetool.models.locate import ADAPTERS_FOLDER
 from codetool.stages.train.trained_on import read_training_tasks
 from codetool.tmdb.openapi_document import build_document
+from codetool.types import Answer
 
 ROWS = {split: load_rows(FOLDER / f"{split}.jsonl") for split in SPLITS}
 ALL = [row for split in SPLITS for row in ROWS[split]]
@@ -151,6 +155,34 @@ def test_train_grows_by_thousands_without_leaving_its_subjects(tmp_path):
     file.write_text("".join(json.dumps(row) + "\n" for row in more), encoding="utf-8")
     assert [task.id for task in benchmark("train", file).tasks()] == [row["id"] for row in more]
     assert benchmark("train", file).checksum() != benchmark("train").checksum()
+
+
+def test_compositions_hold_nothing_that_dev_and_test_hold_out():
+    chains = list(draw_chains(seed=0))
+    notations = [chain.notation for chain in chains]
+    assert len(set(notations)) == len(notations) == len(compose_chains()) > 50_000
+    assert not {chain.notation for chain in CHAINS} & set(notations)
+    held_out = find_held_out_pairs()
+    assert {("director", "birthday"), ("playing_movie", "director_name")} <= held_out
+    assert ("movie", "director") not in held_out  # train has `movie > director > portrait`
+    assert not any(pair in held_out for notation in notations for pair in pairwise(notation.split(" > ")))
+    counts = Counter(len(chain.relations) for chain in chains[:1000])
+    assert counts == {0: 100, 1: 400, 2: 400, 3: 100}
+    assert 400 <= sum("/search/" in chain.entry_point.code for chain in chains[:1000]) <= 600
+
+
+def test_tasks_of_compositions_are_answered_by_their_programs_and_of_trains_subjects(tmp_path):
+    rows = list(islice(generate_compositions(), 12))
+    assert len({row["template"] for row in rows}) == 12
+    assert not {row["template"] for row in rows} & {row["template"] for split in SPLITS for row in ROWS[split]}
+    for row in rows:
+        answer = Answer(row["answer"]["type"], row["answer"]["value"])
+        assert matches(answer, run_program(row["program"]).printed, row["query"])
+    elsewhere = {subject for split in ("dev", "test") for row in ROWS[split] for subject in row["subjects"]}
+    assert not elsewhere & {subject for row in rows for subject in row["subjects"]}
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert [task.id for task in benchmark("train", file).tasks()] == [row["id"] for row in rows]
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """Generate the tasks of `tmdb_verified`: queries, reference programs, and answers computed on the film replica.
 
-Usage: python -m codetool.benchmarks.task_generator.generate [--train 5000 --out FILE]
+Usage: python -m codetool.benchmarks.task_generator.generate [--train 5000] [--compositions 2000] [--out FILE]
 
 Without options the stored splits are written again. `--train 5000 --out FILE` writes that many train tasks, with more
-subjects and more wordings than the stored ones;
+subjects and more wordings than the stored ones. `--compositions 2000` writes tasks of further templates, one of each,
+in which nothing occurs that dev and test hold out.
 `benchmark=tmdb_verified benchmark.split=train benchmark.train=FILE` uses them.
 """
 
@@ -14,6 +15,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -23,6 +25,7 @@ from codetool.benchmarks.answer_checker.text_match import normalize
 from codetool.benchmarks.openapi import parse_tools
 from codetool.benchmarks.task_generator.candidate_tasks import CandidateTask, generate_candidates
 from codetool.benchmarks.task_generator.comparisons import Comparison
+from codetool.benchmarks.task_generator.compositions import draw_chains
 from codetool.benchmarks.task_generator.corruptions import corrupt_program
 from codetool.benchmarks.task_generator.dataset_card import render_card
 from codetool.benchmarks.task_generator.replica_session import ReplicaSession, parse_answer, run_program
@@ -39,6 +42,8 @@ LUCKY_KINDS = frozenset({"wrong_field", "wrong_entity"})
 """Kinds of corruption that can give the right answer by chance; the others hardly ever do."""
 OFFERED_TOOLS = 8
 """Number of tools offered with each query."""
+SUBJECTS_TRIED = 5
+"""Number of subjects tried for each composition: most lack something that a long chain asks for."""
 TASKS_PER_TEMPLATE: Mapping[Split, tuple[int, int]] = {"train": (5, 0), "dev": (1, 4), "test": (2, 4)}
 """Tasks per template in a split: of a template that occurs in every split, and of one that only this split has."""
 TOUR_TEMPLATES = (
@@ -60,16 +65,17 @@ def main() -> None:
     """Write the stored splits, or a file of train tasks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", type=int, help="number of train tasks; default: the stored splits")
-    parser.add_argument("--out", type=Path, help="file for the grown train tasks")
+    parser.add_argument("--compositions", type=int, help="number of train tasks of further templates, one of each")
+    parser.add_argument("--out", type=Path, help="file for the train tasks")
     options = parser.parse_args()
-    if (options.train is None) != (options.out is None):
-        parser.error("--train and --out go together: how many tasks, and the file to write them to")
+    if (options.train is None and options.compositions is None) != (options.out is None):
+        parser.error("--train or --compositions goes with --out: how many tasks, and the file to write them to")
     print("computing answers on the replica, about a minute", file=sys.stderr)
     if options.out:
-        rows = generate_train(options.train)
-        if len(rows) < options.train:
+        rows = generate_train(options.train or 0)
+        if len(rows) < (options.train or 0):
             parser.error(f"--train {options.train}: the catalog gives at most {len(rows)} different train tasks")
-        write_rows(options.out, rows)
+        write_rows(options.out, [*rows, *islice(generate_compositions(), options.compositions or 0)])
     else:
         splits = {split: generate_split(split) for split in get_args(Split)}
         for split, rows in splits.items():
@@ -116,6 +122,16 @@ def generate_train(count: int) -> list[Row]:
                 seen.add(row["query"])
                 rows.append(row | {"tour": False})
     return rows
+
+
+def generate_compositions() -> Iterator[Row]:
+    """Yield a train task for each composition that has a single answer for one of a few subjects, in a seeded order."""
+    for composition in draw_chains(seed=0):
+        name = composition.name
+        for candidate in islice(generate_candidates(composition, "train", Random(name)), SUBJECTS_TRIED):
+            if row := _make_row(candidate, name, f"train-{name}-0"):
+                yield row | {"tour": False}
+                break
 
 
 def generate_tasks(template: Chain | Comparison, split: Split, rounds: int = 1) -> Iterator[Row]:

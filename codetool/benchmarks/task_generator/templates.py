@@ -19,8 +19,9 @@ from codetool.benchmarks.task_generator.relations import RELATIONS
 from codetool.benchmarks.task_generator.subjects import Split
 from codetool.types import AnswerType
 
-Where = Literal["everywhere", "dev", "test"]
-"""`everywhere` means train, dev and test, each with subjects of its own; otherwise that split alone."""
+Where = Literal["everywhere", "train", "dev", "test"]
+"""`everywhere` means train, dev and test, each with subjects of its own; otherwise that split alone. Only compositions,
+which no stored split has, are of `train` alone."""
 
 EVERY_SPLIT = """
 movie > release_date
