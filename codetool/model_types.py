@@ -45,6 +45,8 @@ class ServedModel:
     """OpenAI-compatible, up to and including the version: `http://127.0.0.1:41233/v1`."""
     model: str
     """Value of `model` in requests."""
+    replicas: tuple[str, ...] = ()
+    """Addresses of further servers of the same model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -41,7 +41,11 @@ class CostTable:
     parameters: Annotated[Mapping[str, PositiveInt], Operational]
     """Number of parameters of models, by the name of the model."""
 
-    def find_price(self, base_url: str | None, model: str | None) -> ModelPrice | None:
-        """Return the price of a model at the service of an address, None if the table has none."""
-        host = urlsplit(base_url or "").hostname
-        return next((price for price in self.prices if (price.host, price.model) == (host, model)), None)
+    def find_price(self, addresses: Sequence[str], model: str | None) -> ModelPrice | None:
+        """Return the price of a model at the services of these addresses, None unless it is known and one price."""
+        hosts = {urlsplit(address).hostname for address in addresses or [""]}
+        found = [
+            next((price for price in self.prices if (price.host, price.model) == (host, model)), None) for host in hosts
+        ]
+        rates = {price and (price.usd_per_million_in, price.usd_per_million_out) for price in found}
+        return found[0] if len(rates) == 1 else None

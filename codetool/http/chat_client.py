@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any
@@ -32,9 +31,18 @@ from codetool.http.model_check import ModelCheck
 from codetool.http.rate_limiter import AdaptiveLimiter
 from codetool.http.request_fields import LENGTH_FIELDS, RequestFields
 from codetool.http.response_warnings import FILTERED_PROMPT, ResponseWarnings
-from codetool.http.retry import RetriesExhaustedError, RetryableError, RetryPolicy, call_with_retries, parse_retry_after
+from codetool.http.retry import (
+    RateLimitedError,
+    RejectedResponseError,
+    RetriesExhaustedError,
+    RetryableError,
+    RetryPolicy,
+    call_with_retries,
+    never,
+    parse_retry_after,
+)
 from codetool.http.server_error import ServerError
-from codetool.http.token_logprobs import cut_tokens
+from codetool.http.stop_texts import cut_at_stop
 from codetool.http.user_errors import format_error, is_final, make_exhausted_error, make_user_error
 
 log = logging.getLogger(__name__)
@@ -50,26 +58,22 @@ AcceptResponse = Callable[[dict[str, Any]], str | None]
 """Function that returns None for a usable response, else the kind of its fault; that is then a failed attempt."""
 
 
-class _RateLimitedError(RetryableError):
-    """The server answered 429."""
-
-
-class _RejectedResponseError(RetryableError):
-    """The server's response was not accepted by the caller."""
-
-    def __init__(self, answer: dict[str, Any], kind: str) -> None:
-        super().__init__("an answer without what was asked for", kind=kind)
-        self.response = answer
-
-
 class ChatClient:
     """Live client; an asynchronous context manager that checks the server and its model on entry."""
 
-    def __init__(self, server: Endpoint) -> None:
+    def __init__(self, server: Endpoint, is_left: Callable[[], bool] | None = None) -> None:
+        """Take the endpoint; `is_left`, of one of several replicas, says whether other servers are asked instead."""
         self.endpoint = server
         self.limiter = AdaptiveLimiter(server.concurrency)
         self.warnings = ResponseWarnings(server)
         self._fields = RequestFields(server.base_url)
+        self._retry_policy = RetryPolicy(
+            server.retries,
+            server.backoff,
+            service=server.group,
+            is_pointless=is_left or never,
+            counts_given_up=is_left is None,
+        )
         self._key: str | None = None
         self._choices = ChoiceCounts(self._fields, self.warnings)
         self._final_error: CodeToolError | None = None
@@ -77,12 +81,9 @@ class ChatClient:
 
     async def __aenter__(self) -> ChatClient:
         """Raises UnreachableError, MissingError (no key) or ConfigError (wrong key, model, proxy or address)."""
-        self._key = self.endpoint.key
-        self._connection = await ChatConnection(self.endpoint, self._key).__aenter__()
+        await self.connect()
         try:
-            await ModelCheck(
-                self.endpoint, self._key, self._connection, self._send_trial_request, self._make_refusal_error
-            ).run()
+            await self.check()
         except BaseException:
             await self._connection.__aexit__()
             raise
@@ -93,6 +94,27 @@ class ChatClient:
     ) -> None:
         self.warnings.log_counts()
         await self._connection.__aexit__()
+
+    async def connect(self) -> None:
+        """Prepare connections. Raises UnreachableError for an unknown host, ConfigError for a wrong address."""
+        self._key = self.endpoint.key
+        self._connection = await ChatConnection(self.endpoint, self._key).__aenter__()
+
+    async def check(self, *, probe: bool = False) -> dict[str, Any]:
+        """Check the server and its model, and return what it tells about the model; empty if it tells nothing.
+
+        With `probe`, it must also answer a request for one token. Raises what `__aenter__` raises.
+        """
+        send, make_error = self._send_trial_request, self._make_refusal_error
+        check = ModelCheck(self.endpoint, self._key, self._connection, send, make_error)
+        description = await check.run()
+        if probe:
+            await check.send_probe()
+        return description
+
+    def find_client(self) -> ChatClient:
+        """Return this client, which has one server."""
+        return self
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -128,7 +150,7 @@ class ChatClient:
         optional |= {"return_token_ids": token_ids or None}
         body |= {name: value for name, value in optional.items() if value is not None}
         completion = await self._request_choices(body, n, seed)
-        completion = _cut_at_stop(completion, stop)
+        completion = cut_at_stop(completion, stop)
         self.warnings.record(completion, body)
         return completion
 
@@ -187,7 +209,7 @@ class ChatClient:
                 without_choice += 1
                 error.last = without_choice > NO_CHOICE_RETRIES
                 raise
-            except _RateLimitedError as error:
+            except RateLimitedError as error:
                 # A 429 while others are answered (a quota per minute, many clients) does not count as fruitless.
                 error.counts = self.limiter.success_count <= successes
                 raise
@@ -195,16 +217,13 @@ class ChatClient:
                 successes = self.limiter.success_count
 
         try:
-            answer = await call_with_retries(attempt, self._make_retry_policy())
+            answer = await call_with_retries(attempt, self._retry_policy)
         except RetriesExhaustedError as error:
-            if not isinstance(error.reason, _RejectedResponseError):
+            if not isinstance(error.reason, RejectedResponseError):
                 raise make_exhausted_error(self.endpoint, error) from error
             answer = error.reason.response
         self.warnings.warn_if_prompt_cut(answer.get("usage"), body)
         return answer
-
-    def _make_retry_policy(self) -> RetryPolicy:
-        return RetryPolicy(self.endpoint.retries, self.endpoint.backoff, service=self.endpoint.group)
 
     async def _send_adapted(self, body: dict[str, Any], timeout: float, find_fault: AcceptResponse) -> dict[str, Any]:
         """Send the request in the form that the server supports, changing it after each refusal that allows it."""
@@ -252,13 +271,13 @@ class ChatClient:
             if (fault := find_fault(answer)) is None:
                 return answer
             self._report_unused_tokens(answer.get("usage"))
-            raise _RejectedResponseError(answer, fault)
+            raise RejectedResponseError(answer, fault)
         error, retry_after = answer.error, parse_retry_after(answer.headers)
         if not error.is_transient or is_overflow(error):
             return error
         if error.status == 429:
             self.limiter.throttled(ticket)
-            raise _RateLimitedError(format_error(error, self._key), kind=answer.kind, retry_after=retry_after)
+            raise RateLimitedError(format_error(error, self._key), kind=answer.kind, retry_after=retry_after)
         if error.code == NO_CHOICE:
             raise NoChoiceError(format_error(error, self._key), kind="missing_choices", retry_after=retry_after)
         self.limiter.failed()
@@ -279,21 +298,3 @@ class ChatClient:
         if is_final(error):
             self._final_error = user_error
         return user_error
-
-
-def _cut_at_stop(completion: Completion, stop: Sequence[str]) -> Completion:
-    """Cut each text and its tokens at the first stop text, for servers that do not stop there."""
-    texts = tuple(
-        min((text.split(stop_text, 1)[0] for stop_text in stop if stop_text), key=len, default=text)
-        for text in completion.texts
-    )
-    logprobs = tuple(
-        tokens if text == full_text else cut_tokens(tokens, len(text))
-        for tokens, text, full_text in zip(completion.logprobs, texts, completion.texts, strict=False)
-    )
-    kept = [None if tokens is None else len(tokens) for tokens in logprobs]
-    token_ids = tuple(
-        ids if text == full_text or ids is None else ids[:count]
-        for ids, text, full_text, count in zip(completion.token_ids, texts, completion.texts, kept, strict=False)
-    )
-    return replace(completion, texts=texts, logprobs=logprobs, token_ids=token_ids)

@@ -18,7 +18,7 @@ from codetool.credentials.masking import MIN_SECRET_CHARS, list_spellings, mask_
 from codetool.http import token_requests
 from codetool.http.answer_deadline import answer_deadline
 from codetool.http.bounded_body import release_stream
-from codetool.http.chat_response import parse_model_list
+from codetool.http.chat_response import ListedModel, parse_model_list
 from codetool.http.endpoint import Endpoint
 from codetool.http.errors_in_success import check_response
 from codetool.http.fault_counts import classify_body, classify_transport_error
@@ -149,8 +149,8 @@ class ChatConnection:
             timeout=_make_timeout(timeout),
         )
 
-    async def list_models(self, timeout: float) -> list[str] | ErrorResponse:
-        """Request the names of the served models, empty in another format. Raises RetryableError.
+    async def list_models(self, timeout: float) -> list[ListedModel] | ErrorResponse:
+        """Request the list of the served models, empty in another format. Raises RetryableError.
 
         `timeout` is in seconds. A refused connection is not worth a retry.
         """

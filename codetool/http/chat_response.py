@@ -243,9 +243,24 @@ def _split_tokens(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def parse_model_list(response: httpx.Response) -> list[str]:
-    """Parse the names of the served models; empty for another format."""
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model in a server's list."""
+
+    name: str
+    max_length: int | None = None
+    """Maximum number of tokens of prompt and completion, which vLLM and others tell; None if unknown."""
+
+
+def parse_model_list(response: httpx.Response) -> list[ListedModel]:
+    """Parse the list of the served models; empty for another format."""
     try:
-        return [str(model["id"]) for model in response.json()["data"]] if response.is_success else []
+        models = response.json()["data"] if response.is_success else []
+        return [ListedModel(str(model["id"]), _read_length(model)) for model in models]
     except (ValueError, LookupError, TypeError, RecursionError):
         return []
+
+
+def _read_length(model: Any) -> int | None:
+    length = model.get("max_model_len") if isinstance(model, dict) else None
+    return length if isinstance(length, int) else None

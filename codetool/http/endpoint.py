@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.credentials.api_keys import read_key, reject_key_as_name
 from codetool.errors import ConfigError
+from codetool.http.addresses import Addresses, list_addresses
 from codetool.http.reachability import reject_secrets_in_url
 from codetool.model_types import ServedModel
 from codetool.runs.operational import Operational
@@ -54,6 +55,12 @@ class Endpoint:
     """Group of options with these settings, named in messages."""
     encode_prompt: PromptEncoder | None = None
     """For a server whose tokenizer is known here; None sends every chat as text."""
+    replicas: tuple[str, ...] = ()
+    """Addresses of further servers of the same model, in the form of `base_url`."""
+
+    def list_servers(self) -> list[Endpoint]:
+        """Return an endpoint for each server."""
+        return [replace(self, base_url=address, replicas=()) for address in (self.base_url, *self.replicas)]
 
     @property
     def key(self) -> str | None:
@@ -67,8 +74,9 @@ class EndpointConfig:
 
     model: str | None
     """Name of the model as the server lists it; None is the placeholder of a YAML file."""
-    base_url: Annotated[str | None, Operational]
-    """Address up to and including the version, `http://localhost:8000/v1`; its query is sent with every request."""
+    base_url: Annotated[Addresses | None, Operational]
+    """Address up to and including the version, `http://localhost:8000/v1`; its query is sent with every request.
+    Several addresses are replicas of one model: each task is sent to one of them, and to another if that one fails."""
     key_env: Annotated[str | None, Operational]
     """Environment variable that holds the API key; None or an unset variable sends no key."""
     concurrency: Annotated[int, Field(ge=1), Operational]
@@ -95,7 +103,8 @@ class EndpointConfig:
     @model_validator(mode="after")
     def _reject_secrets(self) -> Self:
         instead = f"name the key's environment variable, {self.group}.key_env=NAME"
-        reject_secrets_in_url(f"{self.group}.base_url", self.base_url, instead=instead)
+        for address in list_addresses(self.base_url):
+            reject_secrets_in_url(f"{self.group}.base_url", address, instead=instead)
         reject_key_as_name(f"{self.group}.key_env", self.key_env)
         return self
 
@@ -120,8 +129,10 @@ class EndpointConfig:
         if not self.base_url:
             raise ConfigError(f"{group}.base_url is not set: name the server, {group}.base_url=http://HOST:PORT/v1")
         if not self.model:
-            raise ConfigError(f"{group}.model is not set. Name one that {self.base_url} serves: {group}.model=NAME")
-        return self._make_endpoint(ServedModel(self.base_url, self.model), self.key_env, self.timeout)
+            [address, *_] = list_addresses(self.base_url)
+            raise ConfigError(f"{group}.model is not set. Name one that {address} serves: {group}.model=NAME")
+        address, *replicas = list_addresses(self.base_url)
+        return self._make_endpoint(ServedModel(address, self.model, tuple(replicas)), self.key_env, self.timeout)
 
     def make_local_endpoint(
         self, served_model: ServedModel, timeout: float, encode_prompt: PromptEncoder | None = None
@@ -141,4 +152,5 @@ class EndpointConfig:
             stream=self.stream,
             extra_body=self.extra_body or {},
             group=self.group,
+            replicas=served_model.replicas,
         )

@@ -41,7 +41,7 @@ async def check_url(url: str) -> httpx.URL:
 
     Raises ConfigError if it is not an http(s) URL, UnreachableError if the host is unknown or the resolver times out.
     """
-    parsed = _parse_url(url)
+    parsed = parse_url(url)
     if not getproxies():
         await _check_host_async(parsed, url)
     return parsed
@@ -49,7 +49,7 @@ async def check_url(url: str) -> httpx.URL:
 
 def check_host(url: str) -> None:
     """Check a URL as `check_url` does, for callers without an event loop."""
-    parsed = _parse_url(url)
+    parsed = parse_url(url)
     if getproxies():
         return
     answer: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
@@ -67,7 +67,7 @@ def check_connection(url: str) -> None:
 
     Raises ConfigError if it is not an http(s) URL, UnreachableError otherwise.
     """
-    parsed = _parse_url(url)
+    parsed = parse_url(url)
     if getproxies():
         return
     port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
@@ -96,7 +96,8 @@ def _put_connection_error(answer: queue.SimpleQueue[OSError | None], host: str, 
         answer.put(None)
 
 
-def _parse_url(url: str) -> httpx.URL:
+def parse_url(url: str) -> httpx.URL:
+    """Parse the address of a server. Raises ConfigError if it is not an http(s) URL."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:

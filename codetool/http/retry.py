@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from codetool.http.fault_counts import report_fault, report_given_up
 
@@ -54,6 +54,18 @@ class RetryableError(Exception):
         self.kind, self.retry_after, self.counts, self.last = kind, retry_after, counts, last
 
 
+class RateLimitedError(RetryableError):
+    """The server answered 429."""
+
+
+class RejectedResponseError(RetryableError):
+    """The server's response was not accepted by the caller."""
+
+    def __init__(self, answer: dict[str, Any], kind: str) -> None:
+        super().__init__("an answer without what was asked for", kind=kind)
+        self.response = answer
+
+
 class RetriesExhaustedError(Exception):
     """All attempts failed; `reason` is the error of the last one, `seconds` the time since the first one began."""
 
@@ -72,6 +84,11 @@ def draw_jitter(attempt: int) -> float:
     return random.uniform(0.5, 1.5)
 
 
+def never() -> bool:
+    """Return False."""
+    return False
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """Number of retries of a request, and the seconds between them."""
@@ -86,6 +103,10 @@ class RetryPolicy:
     """Function that returns the factor on the delay after an attempt, numbered from 0."""
     service: str = "other"
     """Name under which faults are counted, such as `policy`."""
+    is_pointless: Callable[[], bool] = never
+    """Function that returns whether no further attempt is made, since another server is asked instead."""
+    counts_given_up: bool = True
+    """Whether a request whose attempts all failed is given up; False if another server may still answer it."""
 
     def compute_delay(self, attempt: int, retry_after: float = 0.0) -> float:
         """Return the seconds to wait after a failed attempt, numbered from 0."""
@@ -110,8 +131,10 @@ async def call_with_retries(call: Callable[[], Awaitable[T]], policy: RetryPolic
             report_fault(policy.service, error.kind)
             delay = policy.compute_delay(attempts - 1, error.retry_after)
             waited += delay
-            if error.last or fruitless > policy.retries or attempts >= MAX_ATTEMPTS or waited > MAX_TOTAL_WAIT:
-                report_given_up(policy.service)
+            ends = error.last or fruitless > policy.retries or attempts >= MAX_ATTEMPTS or waited > MAX_TOTAL_WAIT
+            if ends or policy.is_pointless():
+                if policy.counts_given_up:
+                    report_given_up(policy.service)
                 raise RetriesExhaustedError(attempts, time.monotonic() - started, error) from error
             await asyncio.sleep(delay)
 

@@ -26,6 +26,10 @@ _UNKNOWN_MODEL = re.compile(
 )
 
 
+class NoTextError(UnreachableError):
+    """A server answers, but gives no text for one prompt."""
+
+
 def make_user_error(server: Endpoint, key: str | None, error: ServerError) -> CodeToolError:
     """Return the exception for a request that a retry cannot help; its message never contains the key."""
     address, message = f"{server.base_url} (HTTP {error.status})", mask_key(error.short_message, key)
@@ -61,7 +65,7 @@ def make_exhausted_error(server: Endpoint, error: RetriesExhaustedError) -> Unre
     group, tried = server.group, f"in {error.attempts} attempt{'' if error.attempts == 1 else 's'}"
     last = f"the last one, after {error.seconds:.3g} s in all: {error.reason}"
     if isinstance(error.reason, NoChoiceError):
-        return UnreachableError(
+        return NoTextError(
             f"{server.base_url} gave no text for {server.model!r} {tried}; {last}. A server that "
             "answers so mostly filters the prompt, or leaves no tokens for an answer: look into its log, raise "
             f"`{group}.max_tokens` or choose another `{group}.model`; the same command resumes."

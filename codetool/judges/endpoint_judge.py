@@ -17,8 +17,8 @@ from typing import Annotated, cast
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
+from codetool.http.replicated_chat import open_chat
 from codetool.judges import votes
 from codetool.judges.cases import JudgeInput
 from codetool.judges.solve_rate import is_solved, score_votes
@@ -117,7 +117,7 @@ class OpenAIJudge(EndpointConfig):
 
     async def probe(self) -> None:
         """Check that the endpoint answers. Raises ConfigError, MissingError or UnreachableError."""
-        async with ChatClient(self.make_endpoint()):
+        async with open_chat(self.make_endpoint()):
             pass
 
     async def judge(

@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, PromptRefusedError, UnreachableError
-from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import Endpoint
+from codetool.http.replicas import stick_to_replica
+from codetool.http.replicated_chat import Chat, open_chat
 from codetool.judges.verdict_parser import parse_choice, parse_label
 from codetool.runs import journal
 from codetool.runs.record_shape import Shape
@@ -121,7 +122,7 @@ async def collect_votes(
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in cached}
     if missing:
         with journal.Journal(file) as votes:
-            async with ChatClient(server) as client:
+            async with open_chat(server) as client:
                 unanswered = UnansweredVotes()
 
                 async def collect_vote(key: str, request: VoteRequest) -> Vote | None:
@@ -190,7 +191,7 @@ def _is_reusable(line: Mapping[str, Any]) -> bool:
     return "key" in line and "label" in line and bool(line.get("readable", True))
 
 
-async def _request_vote(client: ChatClient, request: VoteRequest, settings: VoteSettings) -> Vote:
+async def _request_vote(client: Chat, request: VoteRequest, settings: VoteSettings) -> Vote:
     """Request a vote, and a second look if the vote is Unsure and the request has a prompt for it."""
     read: Callable[[str], str | None] = parse_label if request.kind == "answer" else parse_choice
     try:
@@ -216,15 +217,16 @@ def _raise_unless_prompt_refused(error: CodeToolError, request: VoteRequest, con
     log.warning("%s: %s; %s", request.task_id, error, consequence)
 
 
-async def _complete_prompt(client: ChatClient, prompt: str, request: VoteRequest, settings: VoteSettings) -> Completion:
-    return await client.complete(
-        [{"role": "user", "content": prompt}],
-        n=1,
-        temperature=settings.temperature,
-        top_p=1.0,
-        max_tokens=settings.max_tokens,
-        seed=request.seed(settings.seed),
-    )
+async def _complete_prompt(client: Chat, prompt: str, request: VoteRequest, settings: VoteSettings) -> Completion:
+    with stick_to_replica(request.task_id):
+        return await client.complete(
+            [{"role": "user", "content": prompt}],
+            n=1,
+            temperature=settings.temperature,
+            top_p=1.0,
+            max_tokens=settings.max_tokens,
+            seed=request.seed(settings.seed),
+        )
 
 
 def _make_vote(request: VoteRequest, label: str | None, looks: int, *answers: Completion) -> Vote:

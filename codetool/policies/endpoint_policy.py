@@ -12,9 +12,10 @@ from pydantic.dataclasses import dataclass
 
 from codetool.answers.composed import AnswerPrompt
 from codetool.errors import CodeToolError, PromptRefusedError
-from codetool.http.chat_client import ChatClient
 from codetool.http.chat_response import Completion
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
+from codetool.http.replicas import stick_to_replica
+from codetool.http.replicated_chat import Chat, open_chat
 from codetool.http.system_messages import SystemMessages
 from codetool.http.token_logprobs import TokenLogprobs
 from codetool.interfaces import ModelServers, Prompt
@@ -57,7 +58,7 @@ class EndpointPolicyConfig(EndpointConfig, DiversitySettings):
     @asynccontextmanager
     async def open(self, servers: ModelServers) -> AsyncIterator[EndpointPolicy]:
         """Open the policy. Raises ConfigError, MissingError or UnreachableError if the server cannot be used."""
-        async with ChatClient(self.make_endpoint()) as client:
+        async with open_chat(self.make_endpoint()) as client:
             yield EndpointPolicy(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
     @property
@@ -73,7 +74,7 @@ class EndpointPolicy:
         self,
         prompt: Prompt,
         sampling: Sampling,
-        client: ChatClient,
+        client: Chat,
         *,
         sends_stop: bool = True,
         requests_logprobs: bool = False,
@@ -114,18 +115,19 @@ class EndpointPolicy:
         """
         k = len(path) + 1
         try:
-            completion = await self._complete(
-                self._prompt.messages(task, path, tried),
-                n=n,
-                temperature=self._sampling.temperature,
-                top_p=self._sampling.top_p,
-                max_tokens=self._sampling.max_tokens or 1,
-                stop=[self._prompt.stop(k)],
-                sends_stop=self._sends_stop,
-                seed=draw_seed(seed, task, path, first),
-                logprobs=self._requests_logprobs,
-                token_ids=self._requests_tokens,
-            )
+            with stick_to_replica(task.id):
+                completion = await self._complete(
+                    self._prompt.messages(task, path, tried),
+                    n=n,
+                    temperature=self._sampling.temperature,
+                    top_p=self._sampling.top_p,
+                    max_tokens=self._sampling.max_tokens or 1,
+                    stop=[self._prompt.stop(k)],
+                    sends_stop=self._sends_stop,
+                    seed=draw_seed(seed, task, path, first),
+                    logprobs=self._requests_logprobs,
+                    token_ids=self._requests_tokens,
+                )
         except PromptRefusedError as error:
             log.warning("%s, step %d: %s", task.id, k, error)
             return [Candidate(raw := f"[{error}]", self._prompt.parse(raw, k, task), refused=True) for _ in range(n)]

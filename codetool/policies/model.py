@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, InstanceOf, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
+from codetool.http.replicated_chat import open_chat
 from codetool.interfaces import ModelServers, Policy, Prompt
 from codetool.model_types import Precision, Sampling, Weights
 from codetool.models import locate
@@ -150,7 +150,7 @@ class ModelPolicyConfig(EndpointConfig, DiversitySettings):
             server = self.make_local_endpoint(await servers.serve(weights), timeout, encode)
         else:
             server = self.make_endpoint()
-        async with ChatClient(server) as client:
+        async with open_chat(server) as client:
             yield EndpointPolicy(self.prompt, self.sampling, client, sends_stop=self.stop is not None)
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
+from codetool.http.replicas import stick_to_replica
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import LabelScorer
 from codetool.prompts.prm_prompt import PairwisePRMPrompt
@@ -47,7 +48,8 @@ class PairwisePRM:
             return Scores((TIE,) * len(candidates))
         prefix = self._prompt.prefix_messages(task, path)
         chats = [self._prompt.with_candidates(prefix, len(path) + 1, first, second) for first, second in pairs]
-        scores = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        with stick_to_replica(task.id):
+            scores = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
         preferences = {pair: TIE if value is None else value for pair, value in zip(pairs, scores.values, strict=True)}
         values = {text: _mean_win_probability(text, texts, preferences) for text in texts}
         return Scores(tuple(values[step.text] for step in candidates), scores.tokens, scores.computed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from codetool.http.replicas import stick_to_replica
 from codetool.interfaces import ScoringPrompt
 from codetool.model_types import Scores
 from codetool.prm.label_scorer import LabelScorer
@@ -27,5 +28,6 @@ class PointwisePRM:
             self._prompt.messages(task, path, step, execution)
             for step, execution in zip(candidates, executions_shown, strict=True)
         ]
-        scores = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
+        with stick_to_replica(task.id):
+            scores = await self.scorer.score_chats(chats, f"{task.id}, step {len(path) + 1}", new=not path)
         return Scores(tuple(value or 0.0 for value in scores.values), scores.tokens, scores.computed)

@@ -24,6 +24,7 @@ from codetool.http.chat_response import FirstToken, parse_first_token
 from codetool.http.endpoint import Endpoint
 from codetool.http.fault_counts import classify_body, classify_transport_error
 from codetool.http.model_check import make_opening_policy
+from codetool.http.replicated_chat import Chat, open_chat
 from codetool.http.retry import RetriesExhaustedError, RetryableError, call_with_retries
 from codetool.http.system_messages import SystemMessages
 from codetool.prm.label_scorer import LabelScores
@@ -50,8 +51,8 @@ async def open_served_scorer(
 
     Raises UnreachableError, MissingError or ConfigError if the server cannot be used.
     """
-    async with ChatClient(server) as client:
-        ids = await _fetch_label_ids(labels, client) if is_vllm else None
+    async with open_chat(server) as client:
+        ids = await _fetch_label_ids(labels, client.find_client()) if is_vllm else None
         yield ServedScorer(labels, client, ids)
 
 
@@ -62,7 +63,7 @@ class _NoTokensError(RetryableError):
 class ServedScorer:
     """Scores chats by the label probabilities of a model behind a server."""
 
-    def __init__(self, labels: tuple[str, str], client: ChatClient, ids: tuple[int, int] | None) -> None:
+    def __init__(self, labels: tuple[str, str], client: Chat, ids: tuple[int, int] | None) -> None:
         """Store the client; `ids` are the labels' token ids for vLLM, which accepts them as an extension, else None."""
         self._label_texts, self._client, self._ids = labels, client, ids
         self._labels = tuple(f"token_id:{token}" for token in ids) if ids else labels

@@ -24,8 +24,9 @@ from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
 from codetool.errors import CodeToolError, MissingError, PromptRefusedError
-from codetool.http.chat_client import ChatClient
 from codetool.http.endpoint import SETTINGS_CONFIG, EndpointConfig
+from codetool.http.replicas import stick_to_replica
+from codetool.http.replicated_chat import Chat, open_chat
 from codetool.interfaces import Examples
 from codetool.prompts.jinja import compile_template
 from codetool.prompts.messages import Message
@@ -101,7 +102,7 @@ class ModelSimulatorConfig(EndpointConfig):
     async def open(self, examples: Examples) -> AsyncIterator[ModelSimulator]:
         """Open the simulator's endpoint. Raises ConfigError, MissingError or UnreachableError if it does not answer."""
         server, system = self.make_endpoint(), self._system()
-        async with ChatClient(server) as client:
+        async with open_chat(server) as client:
             simulation = ModelSimulator(self, system, client, examples)
             yield simulation
             if simulation.answers or simulation.failures:
@@ -119,7 +120,7 @@ class ModelSimulatorConfig(EndpointConfig):
 class ModelSimulator:
     """A ToolSource whose answers a language model generates."""
 
-    def __init__(self, settings: ModelSimulatorConfig, system: str, client: ChatClient, examples: Examples) -> None:
+    def __init__(self, settings: ModelSimulatorConfig, system: str, client: Chat, examples: Examples) -> None:
         """Takes the system message, an open client, and the function that lists recorded calls."""
         self._settings, self._system, self._client, self._examples = settings, system, client, examples
         self.answers = self.failures = self.tokens_in = self.tokens_out = 0
@@ -143,7 +144,8 @@ class ModelSimulator:
         first_seed = int(digest.hex()[:7], 16)
         for attempt in range(self._settings.attempts):
             try:
-                reply = await self._ask(messages, first_seed + attempt)
+                with stick_to_replica(str(call.endpoint)):  # its calls share the tool's documentation and examples
+                    reply = await self._ask(messages, first_seed + attempt)
             except CodeToolError as error:
                 return make_error_answer(call, "unreachable", f"the simulator: {error}", transient=True)
             if reply is not None and self._is_acceptable(reply, examples, call):

@@ -356,3 +356,11 @@ async def test_garbage_from_a_server_of_the_references_kind_is_asked_for_again()
 async def test_a_query_of_the_address_stays_at_its_end():
     async with ours(batch) as (url, _), settings(f"'{url}/?tenant=a'").open(NO_SERVERS) as prm:
         assert (await prm.score(TASK, [], STEPS)).values == (0.0, 0.1, 0.2)
+
+
+async def test_replicas_of_different_models_are_refused():
+    async with serving(always(0.5), health={"model": "m", "checksum": "1", "max_chats": 8}) as (first, _):
+        async with serving(always(0.5), health={"model": "m", "checksum": "2", "max_chats": 8}) as (second, _):
+            with pytest.raises(ConfigError, match="prm.base_url names servers of different models: checksum is"):
+                async with settings(f"[{first},{second}]").open(NO_SERVERS):
+                    pass

@@ -23,6 +23,10 @@ SENT: list[tuple[dict[str, Any], str | None]] = [
     ({"prm": {"key_env": "OPENAI_API_KEY", "base_url": "https://api.openai.com/v1"}}, None),
     ({"prm": {"key_env": "NOT_SET", "base_url": "https://evil.example/v1"}}, None),
     ({"prm": {"key_env": "OPENAI_API_KEY", "base_url": "https://evil.example/v1"}}, "https://evil.example/v1"),
+    (
+        {"prm": {"key_env": "OPENAI_API_KEY", "base_url": ["http://localhost/v1", "https://b.evil/v1"]}},
+        "https://b.evil",
+    ),
     ({"prm": {"key_env": "OPENAI_API_KEY", "base_url": "https://localhost@evil.example/"}}, "evil.example"),
     ({"prm": {"key_env": "OPENAI_API_KEY", "base_url": "http://[::1"}}, "http://[::1"),
     ({"answer": {"key_env": "AWS_SECRET_ACCESS_KEY", "base_url": "https://api.openai.com/v1"}}, "AWS_SECRET"),

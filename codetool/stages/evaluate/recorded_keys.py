@@ -48,8 +48,9 @@ def _iterate_sent_keys(settings: Any, name: str = "") -> Iterator[tuple[str, str
     if not isinstance(settings, Mapping):
         return
     variable = settings.get("key_env") or settings.get("env")
-    address = next((settings[key] for key in ADDRESS_SETTINGS if settings.get(key)), name)
-    if isinstance(variable, str) and isinstance(address, str) and address:
-        yield variable, address
+    named = next((settings[key] for key in ADDRESS_SETTINGS if settings.get(key)), name)
+    for address in named if isinstance(named, list | tuple) else [named]:
+        if isinstance(variable, str) and isinstance(address, str) and address:
+            yield variable, address
     for key, value in settings.items():
         yield from _iterate_sent_keys(value, str(key))

@@ -8,6 +8,7 @@ from typing import Any
 from codetool.config.run_config import RunConfig
 from codetool.costs.rates import Price, Rates
 from codetool.errors import CodeToolError, ConfigError
+from codetool.http.addresses import list_addresses
 from codetool.interfaces import PolicyOption, Priced, SizedModel
 from codetool.ledger import Ledger
 from codetool.prm.ensemble import list_models
@@ -83,7 +84,7 @@ def _find_price(config: RunConfig, option: Any) -> Price | None:
     if _has_price(option):
         price: Price = option.usd
         return price
-    listed = config.costs.find_price(getattr(option, "base_url", None), getattr(option, "model", None))
+    listed = config.costs.find_price(list_addresses(getattr(option, "base_url", None)), getattr(option, "model", None))
     return None if listed is None else listed.usd
 
 
