@@ -1,4 +1,4 @@
-"""Start, monitor and end a vLLM server process, and read its usage."""
+"""Start, monitor and end vLLM server processes, and read their usage."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
@@ -45,8 +44,9 @@ class ServerCommand:
 
     name: str
     """Name of the server in messages."""
-    arguments: Sequence[str]
-    environment: Mapping[str, str]
+    arguments: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    """Names and values of the variables."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class Usage:
     """Number of generated tokens."""
     seconds: float
     """Wall time since the server was ready, idle time included."""
+
+    def subtract(self, earlier: Usage) -> Usage:
+        """Return the usage since an earlier one."""
+        counts = {name: value - getattr(earlier, name) for name, value in asdict(self).items()}
+        return Usage(**counts)
 
     @property
     def hit_rate(self) -> float | None:
@@ -97,6 +102,12 @@ class RunningServer:
     """Time of the monotonic clock, in seconds, at which it was ready."""
     log: ServerLog
     """Log of the server."""
+    process: subprocess.Popen[bytes]
+    """The watchdog, which ends the server with all its processes."""
+
+    async def is_healthy(self) -> bool:
+        """Return whether the server still answers."""
+        return self.process.poll() is None and await _answers_health_check(self.root)
 
     async def read_usage(self) -> Usage | None:
         """Return the usage so far, from the server's metrics; None if the server does not answer."""
@@ -121,9 +132,8 @@ def parse_counters(metrics: str) -> dict[str, int]:
     return counters
 
 
-@asynccontextmanager
-async def start_server(command: ServerCommand, file: Path, timeout: float) -> AsyncIterator[RunningServer]:
-    """Start a server, yield it once it is healthy, and end it with all its processes on exit.
+async def start_server(command: ServerCommand, file: Path, timeout: float) -> RunningServer:
+    """Start a server and return it once it is healthy; `end_processes` ends it.
 
     Its output is appended to `file`. Raises MissingError if it ends or is not healthy within `timeout` seconds; the
     message contains the last lines of the log.
@@ -138,10 +148,11 @@ async def start_server(command: ServerCommand, file: Path, timeout: float) -> As
         started = time.monotonic()
         root = f"http://127.0.0.1:{port}"
         await _wait_until_healthy(command.name, root, process, log_file, timeout)
-        log.info("%s is up after %.0f s, its log is %s", command.name, time.monotonic() - started, file.name)
-        yield RunningServer(root, time.monotonic(), log_file)
-    finally:
-        await asyncio.shield(_end_process(process))
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(end_processes, [process]))
+        raise
+    log.info("%s is up after %.0f s, its log is %s", command.name, time.monotonic() - started, file.name)
+    return RunningServer(root, time.monotonic(), log_file, process)
 
 
 def build_environment() -> dict[str, str]:
@@ -174,31 +185,44 @@ async def _wait_until_healthy(
 ) -> None:
     """Return once the server is healthy. Raises MissingError if it ends or does not become healthy in time."""
     started = last_logged = time.monotonic()
-    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if (await http.get(f"{root}/health")).is_success:
-                    return
-            now = time.monotonic()
-            if process.poll() is not None:
-                raise MissingError(f"{name} ended before it answered.\n{file.tail()}")
-            if now - started > timeout:
-                raise MissingError(f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.tail()}")
-            if now - last_logged > LOG_INTERVAL:
-                last_logged = now
-                log.info("waiting for %s: %.0f s, at most %g s", name, now - started, timeout)
-            await asyncio.sleep(POLL_SECONDS)
+    while True:
+        if await _answers_health_check(root):
+            return
+        now = time.monotonic()
+        if process.poll() is not None:
+            raise MissingError(f"{name} ended before it answered.\n{file.tail()}")
+        if now - started > timeout:
+            raise MissingError(f"{name} did not answer within {timeout:g} s (`vllm.start_timeout`).\n{file.tail()}")
+        if now - last_logged > LOG_INTERVAL:
+            last_logged = now
+            log.info("waiting for %s: %.0f s, at most %g s", name, now - started, timeout)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def _end_process(process: subprocess.Popen[bytes]) -> None:
-    """Close the watchdog's standard input, and wait until it has ended the server with all its processes."""
-    if process.stdin:
-        process.stdin.close()
+async def _answers_health_check(root: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
+            return (await http.get(f"{root}/health")).is_success
+    return False
+
+
+def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Have watchdogs end their servers, and wait until they have ended.
+
+    They are sent SIGTERM: a sandbox that was started after a server may hold a copy of the watchdog's standard input,
+    so that closing it would not be enough.
+    """
+    for process in processes:
+        process.terminate()
     deadline = time.monotonic() + SHUTDOWN_SECONDS
-    while process.poll() is None:
+    while any(process.poll() is None for process in processes):
         if time.monotonic() > deadline:
-            process.kill()
-        await asyncio.sleep(0.05)
+            for process in processes:
+                process.kill()
+        time.sleep(0.05)
+    for process in processes:
+        if process.stdin:
+            process.stdin.close()
 
 
 def _find_free_port() -> int:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from codetool.config.run_config import RunConfig
 from codetool.config.stage_chain import parse_chain, select_overrides
 from codetool.config.sweeper_params import read_sweeper, select_hydra_overrides
 from codetool.errors import ConfigError
+from codetool.models.server_pool import keep_servers
 from codetool.runs.identity import find_marked_settings
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.load_stages import RESULT_STAGES
@@ -37,6 +38,8 @@ from codetool.sweeps.launching import CellLauncher, CreateLauncher, read_count
 from codetool.sweeps.logged_sweep import log_sweep
 from codetool.sweeps.table import print_table, write_csv
 
+ASKING_STAGES = ("evaluate", "evaluate_prm")
+"""Stages that ask models and train none."""
 WIDTH = 160
 """Width in characters of a table that goes to a file or a pipe."""
 
@@ -64,12 +67,18 @@ class Sweep:
         """Run all cells, and write the table and the figures. `settings` are those of `hydra.sweeper`."""
         try:
             launcher = CellLauncher(self.name, self.folder, self.flags, create_launcher, config)
-            if "sampler" in settings:
-                self._search(settings, launcher)
-            else:
-                self._run_grid(settings, launcher)
+            with self._keep_servers():
+                if "sampler" in settings:
+                    self._search(settings, launcher)
+                else:
+                    self._run_grid(settings, launcher)
         except Exception as error:  # raised again once Hydra has returned
             self.error = error
+
+    def _keep_servers(self) -> AbstractContextManager[None]:
+        """Keep the vLLM servers between cells that run in this process, unless a cell trains on their GPUs."""
+        only_asks = self.settings.stage in ASKING_STAGES and not parse_chain(self.overrides)
+        return keep_servers() if only_asks else nullcontext()
 
     def _run_grid(self, settings: Mapping[str, Any], launcher: CellLauncher) -> None:
         grid = expand_grid(self.overrides)

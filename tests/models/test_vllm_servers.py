@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from pydantic import ValidationError
 
-from codetool.errors import MissingError
+from codetool.errors import ConfigError, MissingError
 from codetool.model_types import Weights
+from codetool.models.server_pool import keep_servers
+from codetool.models.vllm_devices import divide_cores, divide_gpus, list_gpus
 from codetool.models.vllm_process import build_environment, parse_counters
 from codetool.models.vllm_servers import LOG_FILE, USAGE_FILE, VllmConfig
 from codetool.runs import journal
@@ -189,3 +193,106 @@ def test_a_secret_among_the_arguments_is_refused_and_not_repeated(words: tuple[s
         VllmConfig(**SETTINGS | {"arguments": words})
     assert "hidden" not in raised.value.errors()[0]["msg"]
     assert raised.value.errors()[0]["loc"] == ()  # else the command would show the value
+
+
+async def test_replicas_are_servers_with_gpus_of_their_own(
+    started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    weights = Weights(base(tmp_path), None, "bfloat16")
+    async with VllmConfig(**SETTINGS | {"replicas": 2, "tensor_parallel": 2}).open([weights], tmp_path) as servers:
+        served = await servers.serve(weights)
+    words, variables = zip(*started(), strict=True)
+    ports = {each[each.index("--port") + 1] for each in words}
+    assert {url.split(":")[2] for url in (served.base_url, *served.replicas)} == {f"{port}/v1" for port in ports}
+    assert all(each[each.index("--tensor-parallel-size") + 1] == "2" for each in words)
+    assert all("--data-parallel-size" not in each for each in words)
+    assert {each["CUDA_VISIBLE_DEVICES"] for each in variables} == {"4,5", "6,7"}
+    assert len(list(journal.read_records(tmp_path / USAGE_FILE))) == 2
+    assert (tmp_path / "vllm-2.log").exists()
+
+
+def test_gpus_are_divided_and_too_few_are_an_error() -> None:
+    assert divide_gpus(["0", "1"], 1, 2, 1) == [{}]
+    assert divide_gpus(["0", "1", "2", "3"], 2, 1, 2) == [
+        {"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "2,3"}
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"vllm.replicas=2 .*take 4 GPUs, and this machine shows 2 \(3, GPU-8\)"):
+        divide_gpus(["3", "GPU-8"], 2, 2, 1)
+
+
+def test_gpus_are_those_that_the_environment_or_the_machine_shows(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert list_gpus({}, tmp_path) == ["0", "1"]
+    assert list_gpus({"CUDA_VISIBLE_DEVICES": "1, GPU-8"}, tmp_path) == ["1", "GPU-8"]
+    assert (
+        list_gpus({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == list_gpus({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == []
+    )
+
+
+def test_cores_are_divided_among_the_processes_of_all_servers() -> None:
+    def bind(cores: range, replicas: int, processes: int) -> list[str]:
+        return [each["VLLM_CPU_OMP_THREADS_BIND"] for each in divide_cores(cores, replicas, processes)]
+
+    assert divide_cores(range(4), 1, 1) == [{}]
+    assert bind(range(5), 2, 1) == ["0,1", "2,3,4"]
+    assert bind(range(4), 1, 2) == ["0,1|2,3"] and bind(range(4), 2, 2) == ["0|1", "2|3"]
+    assert bind(range(2), 3, 1) == ["0", "0", "1"]
+
+
+def test_a_size_is_set_once() -> None:
+    with pytest.raises(ValidationError, match="holds --tensor-parallel-size, which vllm.tensor_parallel sets"):
+        VllmConfig(**SETTINGS | {"tensor_parallel": 2, "arguments": ("--tensor_parallel_size=4",)})
+
+
+async def test_runs_of_a_sweep_share_a_server_until_one_needs_another(started: Started, tmp_path: Path) -> None:
+    weights = Weights(base(tmp_path), None, "bfloat16")
+    other = Weights(weights.base, None, "float32")
+    roots, folders = [], [tmp_path / name for name in "abc"]
+    with keep_servers():
+        for folder, wanted in zip(folders, (weights, weights, other), strict=True):
+            folder.mkdir()
+            async with VllmConfig(**SETTINGS).open([wanted], folder) as servers:
+                roots.append((await servers.serve(wanted)).base_url)
+                running = [answers(root) for root in roots]
+    assert roots[0] == roots[1] != roots[2] and len(started()) == 2
+    assert running == [False, False, True]  # the first server was ended before the other one started
+    assert not answers(roots[2])
+    usage = [list(journal.read_records(folder / USAGE_FILE))[0]["tokens_in"] for folder in folders]
+    assert usage == [400, 0, 400]  # of each run alone; the stand-in always says 400 in all
+
+
+async def test_a_server_that_died_between_runs_is_started_again(started: Started, tmp_path: Path) -> None:
+    weights = Weights(base(tmp_path), None, "bfloat16")
+    with keep_servers():
+        for _ in range(2):
+            async with VllmConfig(**SETTINGS).open([weights], tmp_path) as servers:
+                root = (await servers.serve(weights)).base_url
+            psutil.Process(find_listener(root)).kill()
+    assert len(started()) == 2
+
+
+async def test_no_server_outlives_an_interrupted_sweep(started: Started, tmp_path: Path) -> None:
+    weights = Weights(base(tmp_path), None, "bfloat16")
+    with pytest.raises(KeyboardInterrupt), keep_servers():
+        async with VllmConfig(**SETTINGS).open([weights], tmp_path) as servers:
+            root = (await servers.serve(weights)).base_url
+            raise KeyboardInterrupt
+    assert not answers(root)
+
+
+def answers(root: str) -> bool:
+    host, port = root.removeprefix("http://").removesuffix("/v1").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def find_listener(root: str) -> int:
+    """The process that serves a URL."""
+    port = root.removesuffix("/v1").rpartition(":")[2]
+    return next(
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if "vllm_watchdog" not in (line := " ".join(process.cmdline())) and f"--port {port}" in line
+    )
