@@ -8,12 +8,11 @@ and help pages too, so that all see the same options.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar
-from weakref import WeakKeyDictionary
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -48,8 +47,6 @@ _OPTION_ANCHOR = re.compile(r"&\w|[\[{]{50}")
 """Matches what can make a file stand for more values than it has characters, or nest deeply."""
 ADDED_PROVIDER = "codetool plug-ins"
 """Provider name of the folders that the command line adds to Hydra's search path."""
-_owners_by_loader: WeakKeyDictionary[ConfigLoader, dict[str, list[str]]] = WeakKeyDictionary()
-"""The stages that read each name, for every initialisation of Hydra, which reads the same files from then on."""
 
 
 SEARCH_PATH_USAGE = (
@@ -235,40 +232,11 @@ def read_default_choices(path: str) -> dict[str, str]:
 
     Groups that it overrides or puts into another package (`group@package`) are left out.
     """
-    return _read_default_choices(load_config_file(path))
+    return select_default_choices(load_config_file(path))
 
 
-def _read_default_choices(config: DictConfig | None) -> dict[str, str]:
+def select_default_choices(config: DictConfig | None) -> dict[str, str]:
+    """Return the choices of a loaded file's defaults list, see `read_default_choices`."""
     entries = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, DictConfig)] if config else []
     defaults = {str(name): str(option) for entry in entries for name, option in entry.items()}
     return {name.lstrip("/"): option for name, option in defaults.items() if " " not in name and "@" not in name}
-
-
-def name_readers(stages: Iterable[str]) -> str:
-    """Return which stages read a setting, as the middle of a sentence; there is at least one."""
-    *others, last = stages
-    return f"only stage={', '.join(others)} and {last} read it" if others else f"only stage={last} reads it"
-
-
-def map_names_to_stages() -> dict[str, list[str]]:
-    """Map each block of settings or group to the stages that read it; those of all stages are left out."""
-    loader = get_loader()
-    if loader not in _owners_by_loader:
-        _owners_by_loader[loader] = _read_names_of_stages()
-    return _owners_by_loader[loader]
-
-
-def _read_names_of_stages() -> dict[str, list[str]]:
-    owners: dict[str, list[str]] = {}
-    for stage in list_options("stage"):
-        for name in read_names_of_stage(stage):
-            owners.setdefault(name, []).append(stage)
-    return owners
-
-
-def read_names_of_stage(stage: str) -> set[str]:
-    """Return the blocks of settings and groups of a stage's file, and of the stages whose files it includes."""
-    config = load_config_file(f"stage/{stage}")
-    names = {str(key) for key in config or ()} - {"stage", "defaults"} | _read_default_choices(config).keys()
-    included = [entry for entry in (config.get("defaults") or ()) if isinstance(entry, str)] if config else []
-    return names.union(*(read_names_of_stage(entry) for entry in included if entry != "_self_"))

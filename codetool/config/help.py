@@ -18,6 +18,7 @@ from codetool.config.config_sources import (
     read_default_choices,
 )
 from codetool.config.renamed_settings import suggest_current_name
+from codetool.config.setting_readers import parse_common_names
 from codetool.errors import ConfigError
 
 HEAD = """CodeTool: experiments on process-supervised, stepwise programmatic tool use by LLMs.
@@ -65,7 +66,7 @@ def _get_stage(overrides: Sequence[str]) -> str:
 def _format_page(stage: str) -> Iterator[str]:
     """Yield the parts of a stage's page."""
     text = _read_config_text(f"stage/{stage}")
-    reads = _parse_reads(text)
+    reads = parse_common_names(text)
     yield HEAD
     comments = [
         line.removeprefix("#").removeprefix(" ") for line in _get_header(text) if not line.startswith("# Reads: ")
@@ -157,12 +158,6 @@ def _read_common_settings() -> dict[str, str]:
             lines_by_name.setdefault(name, []).append(line)
     joined = {name: _extract_settings("\n".join(lines)) for name, lines in lines_by_name.items()}
     return {name: text for name, text in joined.items() if text}
-
-
-def _parse_reads(text: str) -> list[str]:
-    """Parse the common settings that a stage reads from its `# Reads:` comment; empty without one."""
-    lines_by_name = re.findall(r"(?m)^# Reads: (.*)$", text)
-    return re.split(r",\s*", ", ".join(lines_by_name)) if lines_by_name else []
 
 
 def _read_config_text(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
@@ -30,12 +30,18 @@ def explain_instantiation(name: str, error: Exception) -> Iterator[str]:
         if not item["loc"]:  # settings that contradict each other: the message names them
             yield item["msg"].removeprefix("Value error, ")
             continue
-        setting = ".".join([str(parent), *(str(part) for part in item["loc"] if not str(part).startswith("function-"))])
+        setting = name_place([parent, *(part for part in item["loc"] if not str(part).startswith("function-"))])
         if item["type"].startswith("missing"):
             yield f"{setting}: is missing"
         else:  # a preset or `+name=value` may use a former name
             hint = suggest_current_name(setting) if item["type"].startswith("unexpected") else ""
             yield format_problem(setting, item["input"], item["msg"]) + (f".{hint}" if hint else "")
+
+
+def name_place(parts: Sequence[str | int]) -> str:
+    """Return the name of a value inside settings, such as `export[1]` for the second item of a list."""
+    names = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts[1:])
+    return f"{parts[0]}{''.join(names)}"
 
 
 LIST_MESSAGES = ("should be a valid tuple", "should be a valid list", "should be a valid set")
@@ -48,6 +54,12 @@ def format_problem(setting: str, value: object, message: str) -> str:
     if message in LIST_MESSAGES:
         message = "should be a list"
         message += f": {setting}=[{value}]" if isinstance(value, str | int | float) else ""
+    message = message.replace(
+        "is not a valid path for <class 'pathlib.Path'>", "should be the path of a file or folder"
+    )
+    message = message.replace("should be a valid dictionary", "should be a mapping, {NAME: VALUE}")
+    if isinstance(value, Mapping) and message.startswith("should be a"):
+        message += ", not a mapping"
     # A mapping is long and may hold a pasted key; the message says what is wrong in it.
     shown = "" if isinstance(value, Mapping) or setting.startswith("tools.secrets") else f"={value!r}"
     return f"{setting}{shown}: {message[0].lower()}{message[1:]}"

@@ -13,8 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from codetool.config.cell_configs import remove_hydra_settings
 from codetool.config.config_sources import ADDED_PROVIDER
 from codetool.config.override_errors import get_key
-from codetool.config.overrides import compose_invocation, parse_value
+from codetool.config.overrides import compose_invocation
 from codetool.config.run_config import RunConfig, validate
+from codetool.config.sweep_values import parse_value
 from codetool.runs.identity import TARGET_KEY
 
 CONFIG_DIR_PROVIDERS = ("command-line", ADDED_PROVIDER)

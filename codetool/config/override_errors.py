@@ -18,8 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from codetool.config.config_sources import (
     is_group,
     list_options,
-    map_names_to_stages,
-    name_readers,
+    load_config_file,
     read_option_package,
     takes_several_options,
 )
@@ -27,6 +26,7 @@ from codetool.config.hydra_extras import explain_missing_extra
 from codetool.config.library_arguments import has_own_checks, list_arguments
 from codetool.config.renamed_settings import find_current_name, suggest_current_name
 from codetool.config.setting_checks import TARGET_KEY, locate_class
+from codetool.config.setting_readers import map_names_to_stages, name_readers
 from codetool.tools.secrets import HOW_TO_ADD, is_pasted_key
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -175,6 +175,8 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
         missing = re.search(r"Could not find '([^']+)/", first_line)  # a file whose defaults list names a former group
         if unknown := re.fullmatch(r"Key '(.+)' is not in struct", first_line):
             return _explain_unknown_entry(override, name, unknown[1], known_keys)
+        if first_line.startswith("Cannot merge "):
+            return f"{override}: {_explain_merge(OmegaConf.select(config, name), name)}"
         return f"{override}: {first_line}{suggest_current_name(missing[1]) if missing else ''}"
     parent_prefix = f"{parent}." if parent else ""
     names = {key.removeprefix(parent_prefix).split(".")[0] for key in known_keys if key.startswith(parent_prefix)}
@@ -190,7 +192,29 @@ def _explain_unknown_key(override: str, config: DictConfig, error: Exception) ->
         return f"{override}: {parent} has no settings.{hint}"
     if not siblings:
         return f"{override}: no such option: there is no {parent}.{suggest(name, known_keys)}"
-    return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{suggest(name, known_keys)}"
+    elsewhere = _list_options_with(parent, leaf)
+    hint = f" It goes with {parent}={', '.join(elsewhere)}." if elsewhere else suggest(name, known_keys)
+    return f"{override}: no such option. {parent_name} has: {', '.join(siblings)}.{hint}"
+
+
+def _list_options_with(group: str, setting: str) -> list[str]:
+    """List the options of a group that have a setting, of their own or by their defaults list; none without a group."""
+    return [option for option in list_options(group) if setting in _read_setting_names(group, option)] if group else []
+
+
+def _read_setting_names(group: str, option: str) -> set[str]:
+    config = load_config_file(f"{group}/{option}")
+    entries = (config.get("defaults") or ()) if config else ()
+    extended = [entry for entry in entries if isinstance(entry, str) and entry not in ("_self_", option)]
+    own = {str(name) for name in config or ()} - {"defaults", TARGET_KEY}
+    return own.union(*(_read_setting_names(group, entry) for entry in extended))
+
+
+def _explain_merge(current: Any, name: str) -> str:
+    """Explain that a value is no list, or no mapping, as the setting is one."""
+    if isinstance(current, DictConfig):
+        return f"is a group of settings. Set one of them: {name}.NAME=VALUE"
+    return f"should be a list, {name}=[A,B], not a mapping"
 
 
 def _explain_unknown_entry(override: str, name: str, entry: str, known_keys: Sequence[str]) -> str:
@@ -213,13 +237,14 @@ def _list_library_arguments(config: DictConfig, parent: str) -> frozenset[str]:
 def _explain_unread_group(preset: str, group: str, stage: str) -> str:
     """Explain why a preset cannot choose an option of a group."""
     stages = map_names_to_stages().get(group)
-    explanation = f"only stage={', '.join(stages)} reads {group}" if stages else f"stage={stage} has no group {group}"
+    explanation = name_readers(stages) if stages else f"stage={stage} has no group {group}"
     return f"{preset}.yaml chooses {group}=, and {explanation}.{suggest_current_name(group)}"
 
 
 def suggest(name: str, known_keys: Sequence[str]) -> str:
     """Return a sentence that asks for the known name most like this one; empty if none is like it."""
-    close_matches = get_close_matches(name, known_keys, n=1, cutoff=0.6)
+    others = [key for key in known_keys if not name.startswith(f"{key}.")]  # not the group that the name is in
+    close_matches = get_close_matches(name, others, n=1, cutoff=0.6)
     return f" Did you mean {close_matches[0]}?" if close_matches else ""
 
 

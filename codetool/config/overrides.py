@@ -14,9 +14,6 @@ from itertools import islice
 from typing import Any
 
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 from omegaconf import DictConfig
 
 from codetool.config.cell_configs import CellComposer, compose_checked, list_cells, remove_hydra_settings
@@ -36,12 +33,12 @@ from codetool.config.override_errors import (
 )
 from codetool.config.run_config import RunConfig, check_settings, validate
 from codetool.config.setting_checks import escape_control
+from codetool.config.setting_readers import explain_unread
+from codetool.config.sweep_values import expand_sweep, list_stages
 from codetool.errors import ConfigError
 
 LAUNCHER_OVERRIDE = re.compile(r"hydra\.(run\.dir=|job\.name=train_ddp_process_|output_subdir=null)")
 """Matches what Lightning's launcher appends to the command of a process that it starts."""
-MAX_SWEEP_VALUES = 10_000
-"""Maximum number of values of one setting in a sweep."""
 CHECK_SECONDS = 1.5
 """Seconds in which further combinations are checked before the first cell of a grid runs."""
 MAX_EXPLAINED_VALUES = 20
@@ -77,7 +74,8 @@ def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequ
 def compose_invocation(overrides: Sequence[str], flags: Sequence[str] = ()) -> DictConfig:
     """Compose the configuration of one run, with Hydra's own settings. Raises ConfigError as `compose_all` does."""
     with initialize_hydra(parse_added_folders(flags, overrides)):
-        if any(_is_invalid_alone(override) for override in overrides):
+        stages = list_stages(overrides)
+        if any(_is_invalid_alone(override, stages) for override in overrides):
             raise _explain_all(overrides, multirun=False)
         try:
             return compose_checked(overrides)
@@ -123,7 +121,8 @@ def _count_checked_values(override: str) -> int:
 
 def _compose_cells(overrides: Sequence[str], multirun: bool) -> Iterator[DictConfig]:
     """Yield the configuration of each cell, see `list_cells`. Raises ConfigError that explains what is wrong."""
-    if any(_is_invalid_alone(override) for override in overrides):
+    stages = list_stages(overrides)
+    if any(_is_invalid_alone(override, stages) for override in overrides):
         raise _explain_all(overrides, multirun)
     values = [expand_sweep(override) for override in overrides]
     if not multirun and any(len(each) > 1 for each in values):
@@ -137,9 +136,17 @@ def _compose_cells(overrides: Sequence[str], multirun: bool) -> Iterator[DictCon
         yield config
 
 
-def _is_invalid_alone(override: str) -> bool:
-    """Whether an override is invalid whatever the others are."""
+def _explain_unread(override: str, stages: Sequence[str]) -> str | None:
+    """Explain that no stage of the command reads an override; None if one does, or the stages are not known."""
+    reason = explain_unread(get_key(override), stages) if stages and not is_hydra_override(override) else None
+    return f"{override}: {reason}." if reason else None
+
+
+def _is_invalid_alone(override: str, stages: Sequence[str]) -> bool:
+    """Whether an override is invalid in a command of these stages, whatever the others are."""
     try:
+        if _explain_unread(override, stages) is not None:
+            return True
         return any(explain_wrong_choice(value) for value in expand_sweep(override))
     except (*COMPOSE_ERRORS, ConfigError):
         return True
@@ -186,12 +193,6 @@ def is_hydra_override(override: str) -> bool:
     return re.match(r"[+~]*hydra[./]", override) is not None
 
 
-def parse_value(override: str) -> str:
-    """Return the value of an override with one value, as text without quotes and escapes."""
-    value = OverridesParser.create().parse_override(override).value()
-    return value if isinstance(value, str) else override.split("=", 1)[1]
-
-
 def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
     """Compose overrides that are valid one by one. Raises ConfigError if they contradict each other."""
     try:
@@ -203,41 +204,11 @@ def _compose_or_explain(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(escape_control(f"{line} This is so with {choice_overrides}.")) from error
 
 
-def expand_sweep(override: str) -> list[str]:
-    """Return the override with each value of its comma list, or with the ends of its interval.
-
-    Raises HydraException for an override that cannot be parsed, ConfigError for a list without values.
-    """
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # which globs look into
-    [parsed] = parser.parse_overrides([override])
-    if not parsed.is_sweep_override():
-        return [override]
-    swept = parsed.value()
-    if isinstance(swept, IntervalSweep):  # the ends of the interval that hydra/sweeper=optuna draws from
-        return [f"{parsed.get_key_element()}={end}" for end in dict.fromkeys((swept.start, swept.end))]
-    try:
-        if isinstance(swept, RangeSweep) and _count_values(swept) > MAX_SWEEP_VALUES:
-            raise ConfigError(f"{override}: is more than {MAX_SWEEP_VALUES} values. Choose fewer.")
-        values = list(islice(parsed.sweep_string_iterator(), MAX_SWEEP_VALUES + 1))
-    except (ArithmeticError, ValueError, TypeError) as error:  # such as range(1,3,0)
-        raise ConfigError(f"{override}: has no values: {error}.") from error
-    if not 0 < len(values) <= MAX_SWEEP_VALUES:
-        problem = f"is more than {MAX_SWEEP_VALUES} values. Choose fewer" if values else "no value fits"
-        raise ConfigError(f"{override}: {problem}.")
-    return [f"{parsed.get_key_element()}={value}" for value in values]
-
-
-def _count_values(swept: RangeSweep) -> float:
-    """Return the number of values of a range, before they are listed."""
-    if swept.start is None or swept.stop is None:
-        return 0
-    return abs((swept.stop - swept.start) / swept.step)
-
-
 def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list[str], list[str]]:
     """Return a line for each invalid override, and the valid ones. Choices of options come first: others need them."""
     error_lines: list[str] = []
     valid_overrides: list[str] = []
+    stages = list_stages(overrides)
     for override in sorted(overrides, key=_get_priority):  # a stable sort
         try:
             values = expand_sweep(override)
@@ -259,6 +230,8 @@ def _split_valid_invalid(overrides: Sequence[str], multirun: bool) -> tuple[list
         if not lines:
             explanations = (explain_error(value, first_values) for value in values[:MAX_EXPLAINED_VALUES])
             lines = [line for line in explanations if line]
+        if not lines and (line := _explain_unread(override, stages)) is not None:
+            lines = [line]
         error_lines += lines
         valid_overrides += [] if lines else [override]
     return error_lines, valid_overrides

@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from codetool.config.ambiguous_options import find_ambiguous_options
-from codetool.config.config_sources import list_options, map_names_to_stages, name_readers
+from codetool.config.config_sources import list_options
+from codetool.config.setting_readers import map_names_to_stages, name_readers
 
 LAUNCHER_PACKAGES = ("hydra._internal.core_plugins.", "hydra_plugins.")  # text, not imported: Hydra's own launcher
 """Packages of launchers: Hydra's own, and those that are installed as its plug-ins."""

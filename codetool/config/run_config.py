@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from codetool.config.build_settings import BuildError, build_settings
 from codetool.config.export_formats import parse_formats
-from codetool.config.instantiation_errors import explain_instantiation, format_problem
+from codetool.config.instantiation_errors import explain_instantiation, format_problem, name_place
 from codetool.config.library_arguments import PartialOf
 from codetool.config.renamed_settings import suggest_current_name
 from codetool.config.setting_checks import NOT_A_FIELD, find_wrong_targets, find_wrong_values
@@ -235,8 +235,8 @@ def check_settings(config: DictConfig, built: dict[tuple[str, str], Any]) -> dic
         except (BuildError, OmegaConfBaseException) as error:
             problems += explain_instantiation(str(name), error)
     # A group that failed is missing too, which says nothing new.
-    reported = {re.split("[.:=]", line)[0] for line in problems}
-    problems += [line for line in _find_top_level_errors(parts) if re.split("[.:=]", line)[0] not in reported]
+    reported = {re.split(r"[.:=\[]", line)[0] for line in problems}
+    problems += [line for line in _find_top_level_errors(parts) if re.split(r"[.:=\[]", line)[0] not in reported]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return parts
@@ -292,7 +292,7 @@ def _find_top_level_errors(parts: Mapping[str, Any]) -> Iterator[str]:
         TypeAdapter(RunConfig).validate_python(dict(parts))
     except ValidationError as error:
         for item in error.errors():
-            name = ".".join(map(str, item["loc"]))
+            name = name_place(item["loc"])
             yield (
                 f"{name}: is missing" if item["type"] == "missing" else format_problem(name, item["input"], item["msg"])
             )

@@ -8,10 +8,10 @@ there yet, unless a prefix says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from codetool.config.config_sources import map_names_to_stages, name_readers
 from codetool.config.override_errors import get_key, quote_value, suggest
+from codetool.config.setting_readers import explain_unread, get_block_names, list_readers
 from codetool.errors import ConfigError
 
 CHAINED_STAGES = ("collect", "train", "evaluate_prm", "evaluate", "judge")
@@ -91,7 +91,6 @@ def select_overrides(overrides: Sequence[str], stages: Sequence[str]) -> dict[st
     Raises ConfigError for an override that no stage of the chain reads.
     """
     selected: dict[str, list[str]] = {stage: [f"stage={stage}"] for stage in stages}
-    owners = map_names_to_stages()
     untrained = _list_stages_before_prm(overrides, stages)
     for given in overrides:
         prefix, override = split_prefix(given)
@@ -99,27 +98,16 @@ def select_overrides(overrides: Sequence[str], stages: Sequence[str]) -> dict[st
             continue
         if prefix is not None and prefix not in stages:
             raise ConfigError(f"{given}: stage={prefix} is no part of the chain {', '.join(stages)}.")
-        readers = [stage for stage in stages if _reads(stage, override, owners)]
+        readers = list_readers(get_key(override), stages)
         if prefix is None:
             readers = [stage for stage in readers if not (stage in untrained and _is_of_prm(override))]
         else:
             readers = [prefix]
         if not readers:
-            names = sorted({stage for name in _list_names(override) for stage in owners.get(name, ())})
-            raise ConfigError(f"{given}: {name_readers(names)}, and not {', '.join(stages)}.")
+            raise ConfigError(f"{given}: {explain_unread(get_key(override), stages)}.")
         for stage in readers:
             selected[stage].append(override)
     return selected
-
-
-def _list_names(override: str) -> list[str]:
-    """Return the blocks of settings or groups that an override concerns: both of `prm_prompt@collect.prompt`."""
-    group, _, package = get_key(override).partition("@")
-    return [part.split(".")[0] for part in (group, package) if part]
-
-
-def _reads(stage: str, override: str, owners: Mapping[str, Sequence[str]]) -> bool:
-    return all(stage in owners.get(name, (stage,)) for name in _list_names(override))
 
 
 def _list_stages_before_prm(overrides: Sequence[str], stages: Sequence[str]) -> Sequence[str]:
@@ -132,4 +120,4 @@ def _list_stages_before_prm(overrides: Sequence[str], stages: Sequence[str]) -> 
 
 
 def _is_of_prm(override: str) -> bool:
-    return "prm" in _list_names(override)
+    return "prm" in get_block_names(get_key(override))

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from codetool.config.config_sources import initialize_hydra, parse_added_folders
 from codetool.config.override_errors import COMPOSE_ERRORS, get_key
-from codetool.config.overrides import expand_sweep, is_hydra_override
+from codetool.config.overrides import is_hydra_override
 from codetool.config.stage_chain import parse_chain
+from codetool.config.sweep_values import expand_sweep
 
 PRESET_GROUPS = ("stage", "experiment")
 """Groups whose options may set Hydra's own settings."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from codetool.config.override_errors import get_key
-from codetool.config.overrides import expand_sweep, is_hydra_override, parse_value
+from codetool.config.overrides import is_hydra_override
 from codetool.config.stage_chain import split_prefix
+from codetool.config.sweep_values import expand_sweep, parse_value
 from codetool.errors import ConfigError
 from codetool.runs.identity import is_hashed
 from codetool.runs.operational import Mark

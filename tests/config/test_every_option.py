@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from codetool.config.config_sources import initialize_hydra, list_options, map_names_to_stages, read_default_choices
+from codetool.config.config_sources import initialize_hydra, list_options, read_default_choices
 from codetool.config.overrides import CONF, compose_all
 from codetool.config.run_config import validate
+from codetool.config.setting_readers import map_names_to_stages
 
 NEEDED = {
     "prm=remote": ["prm.base_url=http://127.0.0.1:1", "prm.model=m"],

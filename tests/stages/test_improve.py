@@ -94,7 +94,8 @@ def test_two_rounds_run_to_the_end_keep_the_best_and_resume_where_they_were_stop
     assert f"best: round {best}" in printed and f"policy.path={adapter}" in printed and "against round 0" in printed
     assert f"policy.path={adapter}" in outcome.usage and outcome.metrics is not None
     assert outcome.metrics["metrics"]["success"] == records[best]["evaluation"]["success"]
-    assert "--- round 1 of 2: train, policy on 1 folder" in said and "round 2: success on dev" in said
+    assert "--- round 1 of 2: train, policy on 1 folder (finished already: collect)" in said
+    assert "--- round 1 of 2: collect" not in said and "round 2: success on dev" in said
     assert (outcome.folder / "success.svg").is_file()
     drawn = [json.loads((outcome.folder / f"round-{k}" / "tasks.json").read_text()) for k in (1, 2)]
     assert len({*drawn[0], *drawn[1]}) == 6  # no task twice
@@ -153,7 +154,7 @@ def test_settings_go_to_the_parts_that_read_them_and_a_prefix_names_one() -> Non
     settings = compose_run(*words).improve
     parts = distribute_words(settings, words, [])
     assert parts.collect == ["stage=collect", "benchmark.split=train", "seed=3", "search.n=4", "search.depth=2"]
-    common = ["seed=3", "search.n=4", "prm=smollm2", "optimizer.lr=1e-4", "prm.threads=2"]
+    common = ["seed=3", "prm=smollm2", "optimizer.lr=1e-4", "prm.threads=2"]
     assert parts.train[1:] == [*common, "trainer.max_epochs=2"]
     assert parts.train_prm[1:] == [*common, "optimizer.lr=1e-5"]
     own = ["seed=3", "prm=smollm2", "prm.threads=2", "search=chain"]  # not search.n, a setting of another search

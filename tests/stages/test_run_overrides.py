@@ -39,7 +39,7 @@ def test_an_override_goes_to_the_stages_that_read_it_and_a_prefix_names_one() ->
     with initialize_hydra():
         assert select_overrides([*words, "prm_prompt@collect.prompt=compact"], STAGES) == {
             "collect": ["stage=collect", "search.n=3", "limit=2", "prm_prompt@collect.prompt=compact"],
-            "train": ["stage=train", "search.n=3", "train.val_fraction=0.5", "prm=smollm2", "tuning=lora", "limit=2"],
+            "train": ["stage=train", "train.val_fraction=0.5", "prm=smollm2", "tuning=lora", "limit=2"],
             "evaluate": ["stage=evaluate", "search.n=3", "prm=smollm2", "search=beam", "limit=2"],
         }
         assert "prm=oracle" in select_overrides([CHAIN, "collect:prm=oracle"], STAGES)["collect"]
@@ -72,6 +72,7 @@ def test_a_stage_uses_what_earlier_ones_made_unless_the_user_names_something_els
         (["evalute:search=beam"], "Did you mean evaluate?"),
         ([CHAIN, "judge:seed=1"], "stage=judge is no part of the chain"),
         ([CHAIN, "serve_prm.port=1"], "only stage=serve_prm reads it, and not collect, train, evaluate"),
+        (["stage=[train,judge]", "search.n=2"], "evaluate and improve read it, and not train, judge"),
         (
             [CHAIN, "train.val_fraction=2", "evaluate:search.width=0"],
             "stage=train: train.val_fraction=2: should be less than 1",

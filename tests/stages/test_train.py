@@ -299,6 +299,7 @@ def test_siblings_that_are_all_alike_are_told(model: Path, tmp_path: Path) -> No
     }.items():
         with pytest.raises(ConfigError, match=message):
             ran(model, tmp_path / "policy_steps.jsonl", tmp_path, "train.target=policy", f"objective={objective}")
+    assert not list(tmp_path.rglob("provenance.json"))  # no run has begun, also for loggers
 
 
 def test_transcripts_are_no_process_data(model: Path, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from warm_process import WarmProcess, run_warm
 from codetool.runs import journal
 
 ROOT = Path(__file__).parents[2]
+WITHOUT_PRM = ("report", "judge", "serve_tools", "compare", "recheck", "dashboard")
+"""Stages that do not read `prm=`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class CommandLine:
     outputs: Path
 
     def command(self, *words: str) -> list[str]:
-        chosen = any(word.startswith(("prm=", "experiment=")) for word in words)
+        chosen = any(
+            word.startswith(("prm=", "experiment=")) or word.removeprefix("stage=") in WITHOUT_PRM for word in words
+        )
         return [sys.executable, "run.py", f"outputs={self.outputs}", *([] if chosen else ["prm=none"]), *words]
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,7 @@ from codetool.stages.run_outcome import RunOutcome
 from codetool.stages.train.train_dataset import NoExamplesError
 from codetool.tracking.run_loggers import RunLoggers
 
-ROUNDS_FILE, TASKS_FILE = "rounds.jsonl", "tasks.json"
+ROUNDS_FILE, TASKS_FILE, PARTS_FILE = "rounds.jsonl", "tasks.json", "parts.jsonl"
 Record = Mapping[str, Any]
 
 
@@ -128,8 +128,11 @@ class Rounds:
 
     def _run_part(self, part: Part, number: int, words: Sequence[str], description: str) -> RunOutcome:
         """Run a part of a round, or what is missing of it. Raises CodeToolError if it fails or some of its tasks do."""
-        self._say(f"--- round {number} of {self.job.settings.rounds}: {part}, {description}")
         parent = self._get_parent(number)
+        finished = self._read_finished(number)
+        if is_new := finished.get(part) != list(words):
+            done = f" (finished already: {', '.join(finished)})" if finished else ""
+            self._say(f"--- round {number} of {self.job.settings.rounds}: {part}, {description}{done}")
         with invoke_part(part, [*words, *self._place(words, parent)], self.job.flags) as (config, choices):
             shared = [run for other in self.share for run in other.glob(f"{parent.name}/{config.stage}/*")]
             run = load_stage(config.stage)
@@ -140,7 +143,16 @@ class Rounds:
                 f"round {number}, {part}: {outcome.failed} tasks failed internally: {outcome.folder}. The same command "
                 "tries these tasks again and goes on."
             )
+        if is_new:
+            with journal.Journal(parent / PARTS_FILE) as file:
+                file.append({"part": part, "words": list(words)})
         return outcome
+
+    def _read_finished(self, number: int) -> dict[str, list[str]]:
+        """Return the overrides of the finished parts of a round by the part's name, in the order of their ends."""
+        shape = {"part": str, "words": list}
+        records = journal.read_records(self._get_parent(number) / PARTS_FILE, shape)
+        return {record["part"]: record["words"] for record in records}
 
     def _place(self, words: Sequence[str], parent: Path) -> list[str]:
         """Return the overrides that put a part's run folder below that of the round, and recorded answers beside it."""

@@ -83,24 +83,34 @@ def train(
         run_folder.lock_folder(path, stack, sweep is not None, (LOSSES,))
         stack.enter_context(log_to_file(path / "log.txt", console, choose_level(sweep)))
         recorded = record_models(models)
-        stack.enter_context(record_session(path, identity, config.settings, get_command(), models=recorded))
         finished = _is_finished(path)
+        material = None if finished else _load_dataset(run)  # first: without examples no run begins, also for loggers
+        stack.enter_context(record_session(path, identity, config.settings, get_command(), models=recorded))
         if not finished:
             write_config(config, path)
         named = [config.train.target, choices[config.train.target], choices["tuning"]]
         started = start_stage_loggers(
             config, choices, path, named, TRAINING_AXIS, sweep=sweep, label=label, upload=upload
         )
-        return _produce_model(run, path, stack.enter_context(started), finished=finished, quiet=sweep is not None)
+        return _produce_model(run, path, stack.enter_context(started), material, quiet=sweep is not None)
 
 
-def _produce_model(run: TrainRun, path: Path, loggers: RunLoggers, *, finished: bool, quiet: bool) -> RunOutcome:
-    """Train unless the run is finished already, log the result and return it; nothing is printed if `quiet`."""
-    if finished:
+def _load_dataset(run: TrainRun) -> TrainDataset:
+    return train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
+
+
+def _produce_model(
+    run: TrainRun, path: Path, loggers: RunLoggers, material: TrainDataset | None, *, quiet: bool
+) -> RunOutcome:
+    """Train on the data, log the result and return it; nothing is printed if `quiet`.
+
+    Without data (None) the run is finished already.
+    """
+    if material is None:
         _leave_finished(run, path)
     else:
         with forbid_hub_requests():  # every file is here; nothing should be asked about
-            _train(run, path, loggers)
+            _train(run, path, loggers, material)
     if not quiet:
         train_messages.print_result(run, path)
     settings = run.config.train
@@ -128,7 +138,7 @@ def _name_folder(run: TrainRun, identity: Identity) -> Path:
 
 
 def _run_dry(run: TrainRun, path: Path) -> RunOutcome:
-    material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
+    material = _load_dataset(run)
     train_messages.announce(run, material, build_job(run, path, material).data().count_updates(run.trainer))
     state = "finished" if (path / model_card.METRICS).is_file() else "begun" if path.is_dir() else "not there"
     run.say(f"results: {path} ({state})")
@@ -136,9 +146,8 @@ def _run_dry(run: TrainRun, path: Path) -> RunOutcome:
     return RunOutcome(path)
 
 
-def _train(run: TrainRun, path: Path, loggers: RunLoggers) -> None:
+def _train(run: TrainRun, path: Path, loggers: RunLoggers, material: TrainDataset) -> None:
     """Train to the end, and write all that a finished run has; `metrics.json` is last and says that it is."""
-    material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
     check_labels(run)
     job = build_job(run, path, material)
     updates = job.data().count_updates(run.trainer)
@@ -159,7 +168,7 @@ def _join(run: TrainRun) -> RunOutcome:
     if run.config.dry_run:
         return nothing
     logging.getLogger("codetool").setLevel(logging.ERROR)  # rank 0 has logged the rest
-    material = train_dataset.load_dataset(run.config, run.base_model.base, run.labels)
+    material = _load_dataset(run)
     with forbid_hub_requests():
         join_training(build_job(run, Path(), material), _measure(material))
     return nothing
