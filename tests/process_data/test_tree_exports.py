@@ -264,6 +264,9 @@ def test_one_format_or_several_are_named(given: Any, formats: tuple[str, ...]) -
         ("collect", "csv", "stage=collect writes reference, llamafactory_preference, trl_preference"),
         ("collect", "inspect", "inspect goes with stage=evaluate; stage=collect writes reference"),
         ("evaluate", "verl", "verl goes with stage=collect; stage=evaluate writes reference, inspect"),
+        ("evaluate", "json.dumps", "stage=evaluate writes reference, inspect"),
+        ("collect", "nowhere.write_export", "nowhere.write_export cannot be had as nowhere.write_export"),
+        ("collect", "json.dumps", r"json.dumps is no function of \(folder, trees, settings\)"),
     ],
 )
 def test_a_format_that_a_stage_cannot_write_is_refused(stage: str, name: str, said: str) -> None:

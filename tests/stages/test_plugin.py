@@ -75,11 +75,14 @@ def test_its_parts_go_through_the_stages(
     assert (outcome.folder / "ticker.txt").read_text().endswith("finished\n")
     assert all(node["cumulative"] == pytest.approx(node["spot"] + node["latent"] - 0.1) for node in nodes)
 
-    words = ("stage=collect", "prm_prompt@collect.prompt=plain")
+    export = "film_rows" if door == Door() else "film_shop.export.write_export"  # a package without installation
+    words = ("stage=collect", "prm_prompt@collect.prompt=plain", f"export=[trl_stepwise,{export}]")
     assert collect(shop(door, tmp_path, *words), CHOICES | {"judge": "none"}, console).failed == 0
     [collected] = (tmp_path / "collect").iterdir()
     examples = read_lines(collected, "process")
     assert {example["executed"] for example in examples} == {True, False}
+    rows = read_lines(collected / "exports" / export, "rows")
+    assert sum(row["steps"] for row in rows) == len(examples) and rows[0]["benchmark"] == "film_shop"
     assert examples[0]["prefix"][0]["content"].startswith("Does the last step lead to the answer?\nWhat does")
 
     # what a run folder names is imported only because the command adds the package, or because it is installed

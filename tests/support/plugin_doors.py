@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -43,18 +44,26 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
     site.mkdir(exist_ok=True)
     (site / PACKAGE).symlink_to(PLUGIN / PACKAGE)
     project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
-    write_metadata(site, project["name"], project["version"], project["entry-points"]["codetool"])
+    groups = project["entry-points"]
+    write_metadata(site, project["name"], project["version"], groups.pop("codetool"), groups)
     monkeypatch.syspath_prepend(site)
     return Door()
 
 
-def write_metadata(site: Path, name: str, version: str, entry_points: dict[str, str]) -> None:
+def write_metadata(
+    site: Path, name: str, version: str, options: dict[str, str], others: Mapping[str, dict[str, str]] | None = None
+) -> None:
+    """Write the metadata of an installed package, with its folders of options and its other entry points by group."""
     folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     (folder / "top_level.txt").write_text(f"{name.replace('-', '_')}\n")
-    lines = [f"{key} = {value}" for key, value in entry_points.items()]
-    (folder / "entry_points.txt").write_text("\n".join(["[codetool]", *lines, ""]))
+    entry_points = {"codetool": options, **(others or {})}
+    groups = [
+        [f"[{group}]", *(f"{key} = {value}" for key, value in entries.items())]
+        for group, entries in entry_points.items()
+    ]
+    (folder / "entry_points.txt").write_text("\n".join([*chain.from_iterable(groups), ""]))
 
 
 def add_search_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
