@@ -23,6 +23,7 @@ ADVICE = {
     errno.ENOENT: _WAS_REMOVED,
     errno.ENOTDIR: _WAS_REMOVED,
     errno.ESTALE: _WAS_REMOVED,
+    errno.EEXIST: "Remove this file, which has the name of a folder, or name another folder",
     errno.EISDIR: "Remove this folder, which has the name of a file",
     errno.EMFILE: "Raise the limit on open files (ulimit -n)",
 }

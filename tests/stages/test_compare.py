@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from cdp_browser import NAMES, browser, program
 from in_process import prepare_run
-from written_runs import write_run
+from written_runs import POLICY, write_run
 
 from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.paired_comparison import compare_systems
@@ -22,6 +23,7 @@ from codetool.evaluation.significance import correct_holm
 from codetool.stages.compare.compare import compare
 from codetool.stages.compare.comparison_page import list_difference_cells
 from codetool.stages.compare.result_tables import escape_latex
+from codetool.types import Task
 
 GREEDY, BEAM = ("search=greedy", "search.n=2"), ("search=beam", "search.n=2")
 BASE = [True] * 12 + [False] * 12
@@ -70,10 +72,27 @@ def test_the_difference_of_two_runs_is_the_one_they_were_made_with(compared: tup
     [tokens] = select(read_rows(folder), "tokens_in")
     assert float(tokens["difference"]) == 50 and tokens["mcnemar_p"] == ""
     assert "+33.3 pp" in printed and "8 tasks solved that the baseline does not solve, 0 the other way round" in printed
-    parts = [row for row in read_rows(folder) if row["kind"] == "gold calls"]
-    assert sum(int(row["tasks"]) for row in parts) == 24 and len(parts) > 1
-    assert [float(row["holm_p"]) for row in parts] == correct_holm([float(row["mcnemar_p"]) for row in parts])
-    assert sum(int(row["tasks"]) for row in read_rows(folder) if row["kind"] == "template") == 24
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("gold calls", lambda task: str(len(task.gold))), ("template", lambda task: task.template)]
+)
+def test_parts_have_the_differences_of_their_own_tasks(
+    kind: str, name: Callable[[Task], str], compared: tuple[Path, str], tmp_path: Path
+) -> None:
+    tasks = prepare_run(tmp_path, *POLICY)[0].benchmark.tasks()[:24]
+    differences: dict[str, list[int]] = {}
+    for task, base, better in zip(tasks, BASE, BETTER, strict=True):
+        differences.setdefault(name(task), []).append(better - base)
+    rows = {row["part"]: row for row in read_rows(compared[0]) if row["kind"] == kind}
+    assert len(rows) > 1
+    assert {part: int(row["tasks"]) for part, row in rows.items()} == {
+        part: len(values) for part, values in differences.items()
+    }
+    for part, values in differences.items():
+        assert float(rows[part]["difference"]) == pytest.approx(sum(values) / len(values))
+    tested = [row for row in rows.values() if row["mcnemar_p"]]
+    assert [float(row["holm_p"]) for row in tested] == correct_holm([float(row["mcnemar_p"]) for row in tested])
 
 
 def test_all_files_are_there(compared: tuple[Path, str]) -> None:
@@ -211,6 +230,21 @@ def test_without_the_benchmark_difficulty_is_how_many_systems_solve_a_task(tmp_p
     }  # fmt: skip
     assert (parts["1 of 2 systems"]["higher"], parts["1 of 2 systems"]["lower"]) == ("1", "1")
     assert (tmp_path / "made" / "difficulty.svg").is_file()
+
+
+def test_a_folder_with_another_result_is_not_written_into(tmp_path: Path) -> None:
+    first, second = (write_run(tmp_path, BASE[:2], *words) for words in (GREEDY, BEAM))
+    file = tmp_path / "file"
+    file.touch()
+    for folder, said in {
+        first: "holds the result of a run or of a sweep (provenance.json)",
+        file: f"{file} is a file. Name a new folder",
+        file / "below": f"{file} is a file",
+    }.items():
+        before = sorted(first.iterdir())
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            show(f"compare.runs=[{first},{second}]", f"compare.folder={folder}", outputs=tmp_path)
+        assert sorted(first.iterdir()) == before
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -187,6 +187,8 @@ def test_folders_that_hold_no_answers_are_refused_in_one_line(tmp_path: Path) ->
     text = (run / "results.jsonl").read_text()
     (run / "results.jsonl").write_text(text.replace('"task_id": "dev', '"task_id": "elsewhere'))
     assert "holds no answer to a task of this benchmark" in refuse(folder=run)
+    (run / "results.jsonl").write_text("")
+    assert refuse(folder=run).endswith("has no result yet")
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

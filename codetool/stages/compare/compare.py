@@ -7,6 +7,7 @@ tables, and figures.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from codetool.config.run_config import RunConfig
+from codetool.errors import ConfigError
+from codetool.evaluation.sweep_table import TABLE_FILE
 from codetool.runs.journal import atomic_write
+from codetool.runs.provenance import PROVENANCE_FILE
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.compare.compared_runs import ComparedRun, read_runs
 from codetool.stages.compare.comparison import Comparison, compare_all
@@ -27,6 +31,8 @@ from codetool.stages.dashboard.html_page import Figure
 from codetool.stages.dashboard.sweep_page import render_chart
 
 PAGE_FILE = "comparison.html"
+OTHER_RESULTS = (PROVENANCE_FILE, TABLE_FILE)
+"""Files by which the folder of a run, or of a sweep, is known."""
 WIDTH = 160
 """Width of the tables where standard output is no terminal."""
 
@@ -39,6 +45,7 @@ def compare(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
     baseline = choose_baseline(systems, settings.baseline)
     comparison = compare_all(systems, baseline, config.seed)
     folder = settings.folder or config.outputs / "compare" / _name_folder(systems, baseline)
+    _check_folder(folder)
     notes = [*filter(None, [note]), *comparison.notes, *(note for pair in comparison.pairs for note in pair.notes)]
     for line in notes:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -53,6 +60,18 @@ def compare(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
     return 0
 
 
+def _check_folder(folder: Path) -> None:
+    """Raise ConfigError for a place that is no folder, or that holds the result of another stage."""
+    place = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))  # noqa: PTH110
+    if not place.is_dir():
+        raise ConfigError(f"compare.folder={folder}: {place} is a file. Name a new folder, or one of a comparison.")
+    if held := [name for name in OTHER_RESULTS if (folder / name).is_file()]:
+        raise ConfigError(
+            f"compare.folder={folder} holds the result of a run or of a sweep ({held[0]}). Name a new folder, or "
+            "one of a comparison."
+        )
+
+
 def write_files(comparison: Comparison, folder: Path, config: RunConfig) -> list[str]:
     """Write the page, tables and figures, and return the names of the files."""
     with explain_write_errors(folder):
@@ -65,7 +84,7 @@ def write_files(comparison: Comparison, folder: Path, config: RunConfig) -> list
     for name, chart in charts:
         for format_ in config.figures:
             atomic_write(folder / f"{name}.{format_}", [render_chart(chart, format_)])
-    return sorted(file.name for file in folder.iterdir() if file.is_file())
+    return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

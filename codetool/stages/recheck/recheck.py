@@ -106,13 +106,15 @@ def _read_job(config: RunConfig, choices: Mapping[str, str]) -> _Recheck:
     judge = recorded.get("judge") if isinstance(config.judge, NoJudge) else config.settings["judge"]
     merged = {**recorded, "benchmark": option, "judge": judge}
     all_lines = load_result_lines(folder)
+    if not all_lines:
+        raise ConfigError(f"recheck.folder={folder} has no result yet")
     checksum = benchmark.checksum()
     by_id = {task.id: task for task in benchmark.tasks()}
     lines = [line for line in all_lines if find_task_id(line) in by_id]
     if not lines:
         raise ConfigError(
-            f"recheck.folder={folder} holds no answer to a task of this benchmark: it has "
-            f"{len(all_lines)} results, such as of {all_lines[0]['task_id'] if all_lines else 'none'}."
+            f"recheck.folder={folder} holds no answer to a task of this benchmark: it has {len(all_lines)} results, "
+            f"such as of {all_lines[0]['task_id']}."
         )
     repeats = recorded.get("repeats", 1)
     tasks = repeat_tasks(_list_asked(folder, recorded, by_id, lines), repeats if isinstance(repeats, int) else 1)
