@@ -3,7 +3,7 @@
 A record is one line, written by one `write` to an `O_APPEND` descriptor. A kill can tear the last line only;
 `read_records` ignores it and `Journal` cuts it off before it appends. A line that the disk takes only in part is cut
 off at once. Several processes may append to one file: each locks it while it writes or cuts off a line. The lock is on
-the open file that is written to, by `fcntl`: filelock opens a path once more, where another file may be meanwhile. A
+the open file that is written to: filelock opens a path once more, where another file may be meanwhile. A
 power failure can lose the records since the last `sync`. `damaged_lines.py` repairs journals that something else has
 damaged.
 """
@@ -11,7 +11,6 @@ damaged.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from typing import IO, Any, Self
 
 from codetool.errors import ConfigError
 from codetool.runs.bounded_input import MAX_LINE_BYTES, iterate_lines, parse_json
+from codetool.runs.file_lock import lock_exclusively, unlock
 from codetool.runs.record_shape import Shape, find_mismatch
 from codetool.runs.write_errors import explain_write_errors
 
@@ -108,7 +108,7 @@ def _open_alone(path: Path) -> Iterator[IO[bytes]]:
     """Open an empty file for writing once no other process has it open; an earlier process may have left a part."""
     while True:
         with path.open("ab") as file:  # not "wb", which would empty a file that another process writes
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_exclusively(file)
             if _is_at(path, file):
                 file.truncate(0)
                 yield file
@@ -145,7 +145,7 @@ def append_line(path: Path, line: str) -> None:
     with explain_write_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # otherwise a line that another process is writing would look torn
+            lock_exclusively(descriptor)  # otherwise a line that another process is writing would look torn
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 data = b"\n" + data
@@ -220,11 +220,11 @@ class Journal:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Lock the file, so that no other process cuts off a line that this one is writing."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        lock_exclusively(self._descriptor)
         try:
             yield
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            unlock(self._descriptor)
 
 
 def _measure_complete_lines(path: Path) -> int:

@@ -8,7 +8,6 @@ once more. Damaged lines are set aside, and what they recorded is done again.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import re
@@ -35,6 +34,7 @@ from codetool.judges.votes import VERDICTS, VOTE_SHAPE, VOTES_FILE
 from codetool.models.vllm_servers import USAGE_FILE
 from codetool.policies.recorded import CANDIDATE_SHAPE, drop_incomplete_draws
 from codetool.runs import damaged_lines, journal
+from codetool.runs.file_lock import lock_exclusively
 from codetool.runs.journal import Journal
 from codetool.runs.record_shape import Shape
 from codetool.runs.write_errors import describe_write_error, explain_write_errors
@@ -55,6 +55,8 @@ FURTHER_SHAPES: dict[str, Shape] = {
 }  # fmt: skip
 """Shape of the records of journals that some runs have: votes on answers and on leaves, usage and faults of servers."""
 LOCK_FILE = ".lock"
+SHARDS_FOLDER = "shards"
+"""Folder of a run folder with those of its shards."""
 LOG_PATTERNS = ("log.txt", "*.log")
 """Glob patterns of the logs of a run and of the servers that it started."""
 
@@ -76,6 +78,8 @@ class RunFolder:
     trees: Journal
     candidates: Journal
     tool_counts: Journal
+    check_claim: Callable[[], None] = lambda: None
+    """Called before a task is recorded; raises WriteError if another process has taken the folder over."""
     _writing: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def commit(
@@ -89,6 +93,7 @@ class RunFolder:
         """
         journal.encode_record(result)
         with self._writing:
+            self.check_claim()
             self.candidates.sync()
             if tree is not None:
                 self.trees.append(tree)
@@ -134,13 +139,16 @@ def open_folder(
     wait: bool = False,
     tasks: Container[str] | None = None,
     runs_again: Callable[[Mapping[str, Any]], bool] = is_internal,
+    prepare: Callable[[], object] = lambda: None,
+    check_claim: Callable[[], None] = lambda: None,
 ) -> Iterator[RunFolder]:
     """Open the run folder, created if missing. If another run writes to it, `wait` for its end or raise ConfigError.
 
     `run_log` is opened once the folder is locked, so that the log tells what is repaired.
     `tasks` are the ids of the tasks to run, None for all; lines of other tasks that failed internally are kept.
     `runs_again` tells of a result line whether its task is to run once more. Lines that do not have the shape of their
-    file are set aside. Raises WriteError if the folder is read-only.
+    file are set aside. `prepare` is called after that, before the folder is read; `check_claim` before a task is
+    recorded. Raises WriteError if the folder is read-only.
     """
     with ExitStack() as stack:
         lock_folder(path, stack, wait, tuple(SHAPES))
@@ -148,12 +156,13 @@ def open_folder(
             stack.enter_context(run_log)
         for name, shape in (SHAPES | FURTHER_SHAPES).items():
             damaged_lines.set_damaged_lines_aside(path / name, shape)
-        trees = TreeFile(path / TREES)
-        done = _repair_results(path, tasks, trees, runs_again)
-        _repair_trees(path / TREES, trees, done)
+        prepare()
+        tree_file = TreeFile(path / TREES)
+        done = _repair_results(path, tasks, tree_file, runs_again)
+        _repair_trees(path / TREES, tree_file, done)
         known = _repair_candidates(path / CANDIDATES, done)
-        opened = [stack.enter_context(Journal(path / name)) for name in SHAPES]
-        yield RunFolder(path, done, known, *opened)
+        results, trees, candidates, counts = (stack.enter_context(Journal(path / name)) for name in SHAPES)
+        yield RunFolder(path, done, known, results, trees, candidates, counts, check_claim)
 
 
 def describe_damage(path: Path) -> list[str]:
@@ -250,10 +259,10 @@ def _is_at(path: Path, file: IO[str]) -> bool:
 def _remove_if_unused(path: Path, journals: Iterable[str]) -> None:
     """Remove the empty journals of a run that could not start, and its folder unless that holds logs.
 
-    A folder with a record in one of the journals is left as it is.
+    A folder with a record in one of the journals, or with shards, is left as it is.
     """
     files = [path / name for name in journals]
-    if any(map(_has_content, files)):
+    if any(map(_has_content, files)) or (path / SHARDS_FOLDER).exists():
         return
     if not any(_has_content(file) for pattern in LOG_PATTERNS for file in path.glob(pattern)):
         shutil.rmtree(path, ignore_errors=True)
@@ -267,14 +276,15 @@ def _has_content(file: Path) -> bool:
 
 
 def lock_file(file: IO[str], wait: bool) -> str | None:
-    """Lock an open file by `fcntl` and write this process's id into it; return None.
+    """Lock an open file and write this process's id into it; return None.
 
     filelock neither names the process that holds a lock nor tells that its file was removed meanwhile.
 
     If another process holds the lock, wait for it, or return a description of that process.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not lock_exclusively(file, wait=wait):
+            log.warning("%s: this file system has no locks, so start no second command but of other shards", file.name)
     except BlockingIOError:
         file.seek(0)
         return f"process {file.read(20).strip() or 'unknown'}"
