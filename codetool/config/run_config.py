@@ -38,6 +38,7 @@ from codetool.interfaces import (
     ToolsOption,
 )
 from codetool.runs.operational import OPERATIONAL_KEY, Operational
+from codetool.runs.shard import ShardSetting
 from codetool.types import FigureFormat
 
 PROTOCOLS: dict[str, Any] = {
@@ -87,10 +88,9 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
     "improve": "codetool.stages.improve.settings.ImproveConfig",
 }
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
-VALUE_SETTINGS = (
-    "stage", "seed", "limit", "repeats", "fresh", "dry_run", "outputs", "concurrency", "figures", "reuse", "export",
-    "ids",
-)  # fmt: skip
+VALUE_SETTINGS = frozenset(
+    "stage seed limit repeats fresh dry_run outputs concurrency figures reuse export ids shard".split()
+)
 """Top-level settings that are values; all others are groups."""
 MISSING_GROUP: Any = None
 """Value of a group that the chosen stage does not have; the stage's code does not use it."""
@@ -126,6 +126,7 @@ class RunConfig:
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     repeats: Annotated[Annotated[int, Field(strict=True, ge=1)], Operational] = 1
     ids: Annotated[Path | None, Operational] = None
+    shard: Annotated[ShardSetting, Operational] = None
     reuse: Annotated[tuple[Path, ...], Operational] = ()
     export: Annotated[tuple[str, ...], Operational] = ()
     answer: SkipValidation[AnswerOption] = MISSING_GROUP

@@ -33,3 +33,9 @@ class RunBudget:
         """Return the name of the first limit that has been reached, None while all hold."""
         used = {"tokens": (tokens, self.tokens), "usd": (usd or 0.0, self.usd), "seconds": (seconds, self.seconds)}
         return next((name for name, (value, limit) in used.items() if limit is not None and value >= limit), None)
+
+    def divide(self, parts: int) -> RunBudget:
+        """Return the share of one of several equal parts."""
+        tokens = None if self.tokens is None else self.tokens // parts
+        usd, seconds = (None if limit is None else limit / parts for limit in (self.usd, self.seconds))
+        return RunBudget(tokens=tokens, usd=usd, seconds=seconds)

@@ -210,7 +210,7 @@ def _read_earlier(folder: Path, identity: Identity) -> dict[str, Any]:
 
 def read_provenance(folder: Path) -> Provenance:
     """Read the provenance of a run folder. Raises ConfigError if there is none or it cannot be read."""
-    content = _read_content(folder)
+    content = read_content(folder)
     if not content:
         raise ConfigError(
             f"{folder} has no {PROVENANCE_FILE}: it is no run folder, or an older version has made it. Run its "
@@ -248,7 +248,7 @@ def parse_code_versions(content: Mapping[str, Any]) -> list[CodeVersion]:
     return [CodeVersion(**{name: value for name, value in row.items() if name != "results"}) for row in content["code"]]
 
 
-def _read_content(folder: Path) -> dict[str, Any]:
+def read_content(folder: Path) -> dict[str, Any]:
     """Return the file's content, empty if there is no file. Raises ConfigError if it cannot be read."""
     try:
         return _load_content(folder / PROVENANCE_FILE)

@@ -14,6 +14,7 @@ from typing import Any
 from codetool.errors import WriteError
 from codetool.http.fault_counts import UNUSED_TOKENS, FaultCounts, collect_faults
 from codetool.runs import journal
+from codetool.runs.merged_sessions import PART_KEY
 
 FAULTS_FILE = "faults.jsonl"
 
@@ -71,6 +72,7 @@ def read_faults(folder: Path) -> dict[str, Any]:
     """Return the sum over all commands in the form of `FaultCounts.encode`; empty without any."""
     total = FaultCounts()
     for line in journal.read_records(folder / FAULTS_FILE):
+        line.pop(PART_KEY, None)
         total.add(line)
     return total.encode()
 

@@ -87,6 +87,6 @@ def run_stage(config: RunConfig, choices: Mapping[str, str], console: Console) -
         from codetool.stages.recheck.recheck import recheck
 
         return recheck(config, choices, console)
-    from codetool.stages.report import report
+    from codetool.stages.shards.report_shards import merge_and_report
 
-    return report(config, choices, console)
+    return merge_and_report(config, choices, console)

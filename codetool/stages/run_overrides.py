@@ -21,6 +21,7 @@ from codetool.errors import CodeToolError, ConfigError
 from codetool.stages.load_stages import load_stage
 from codetool.stages.run_folder import check_outputs_folder
 from codetool.stages.run_outcome import RunOutcome
+from codetool.stages.shards.run_shards import refuse_shard
 
 Link = Callable[[RunOutcome], Sequence[str]]
 """Makes the overrides by which a later stage uses the outcome of an earlier one."""
@@ -83,6 +84,7 @@ def check_chain(overrides: Sequence[str], flags: Sequence[str]) -> None:
         try:
             [config] = validate_all(compose_all(selected, flags=flags))
             check_outputs_folder(config.outputs)
+            refuse_shard(config, "the stages of a chain go on from whole results. Run the shards of this stage alone")
             _check_model(config)
         except ConfigError as error:
             lines += [f"stage={stage}: {line}" for line in str(error).splitlines()]

@@ -21,6 +21,7 @@ from codetool.costs.usage import Usage, collect_usage
 from codetool.errors import WriteError
 from codetool.ledger import ComponentSeconds
 from codetool.runs import journal
+from codetool.runs.merged_sessions import PART_KEY
 
 SPENT_FILE = "spent.jsonl"
 
@@ -108,6 +109,7 @@ def read_spent(folder: Path) -> dict[str, Counter[str]]:
     """Return the sum over all commands of a folder, by component and name; empty for a folder without the file."""
     total: dict[str, Counter[str]] = {}
     for line in journal.read_records(folder / SPENT_FILE):
+        line.pop(PART_KEY, None)
         _add_amounts(total, line)
     return total
 

@@ -30,6 +30,7 @@ from codetool.runs.identity import find_marked_settings
 from codetool.runs.write_errors import explain_write_errors
 from codetool.stages.load_stages import RESULT_STAGES
 from codetool.stages.run_folder import LOCK_FILE, check_outputs_folder, lock_file
+from codetool.stages.shards.run_shards import refuse_shard
 from codetool.sweeps.cell import TRACEBACKS_FILE, CellOutcome
 from codetool.sweeps.expected_costs import print_expected_costs
 from codetool.sweeps.figures import draw_figures
@@ -40,6 +41,10 @@ from codetool.sweeps.table import print_table, write_csv
 
 ASKING_STAGES = ("evaluate", "evaluate_prm")
 """Stages that ask models and train none."""
+NO_SHARD = (
+    "leave it out with -m, which compares whole results. Start each shard by a command of its own, as the tasks of "
+    "sbatch --array; hydra/launcher= divides the cells of a sweep among machines"
+)
 WIDTH = 160
 """Width in characters of a table that goes to a file or a pipe."""
 
@@ -119,6 +124,8 @@ def run_sweep(overrides: Sequence[str], flags: Sequence[str] = (), on_start: Cal
     checked = check_cells(overrides, flags)
     first = checked[-1]
     check_outputs_folder(first.outputs)
+    for settings in checked:
+        refuse_shard(settings, NO_SHARD)
     marks = {name: mark for each in checked for name, mark in find_marked_settings(each.settings, RunConfig).items()}
     with initialize_hydra(parse_added_folders(flags, overrides)):
         check_constant_options(overrides)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +18,30 @@ from codetool.config.invocation import get_command
 from codetool.config.run_config import RunConfig
 from codetool.errors import CodeToolError
 from codetool.evaluation.error_taxonomy import is_internal
-from codetool.evaluation.judged_results import load_result_lines
-from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
+from codetool.evaluation.summary import RunSummary, encode_summary
 from codetool.models.hub_model import HubModel
-from codetool.models.vllm_servers import USAGE_FILE
 from codetool.prm.ensemble import list_members
 from codetool.runs import journal
-from codetool.runs.code_version import read_code_version
 from codetool.runs.identity import Identity
-from codetool.runs.provenance import (
-    count_results_by_code,
-    describe_other_code,
-    read_sandbox_events,
-    record_session,
-)
-from codetool.runs.repeats import map_to_originals, repeat_tasks
+from codetool.runs.provenance import record_session
+from codetool.runs.repeats import repeat_tasks
+from codetool.runs.shard import Shard
 from codetool.runs.task_ids import select_tasks
 from codetool.stages import run_folder
 from codetool.stages.conclusion import ResultFolder, find_larger_result, open_result_folder
-from codetool.stages.estimates.estimate import Estimate, describe_estimate
-from codetool.stages.estimates.estimate_run import estimate_run
+from codetool.stages.evaluate.announcement import announce_run, print_estimate
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.run_identity import compute_identity, select_settings
-from codetool.stages.evaluate.run_limit import RunLimit, describe_stop, is_stopped_by_run
-from codetool.stages.evaluate.spent_summary import summarize_spent
+from codetool.stages.evaluate.run_limit import is_stopped_by_run
+from codetool.stages.evaluate.run_summary import find_reached_limit, write_summary
 from codetool.stages.evaluate.summary_display import print_summary
-from codetool.stages.evaluate.task_price import check_price_limits, find_rates
-from codetool.stages.evaluate.tool_counts import read_counts
+from codetool.stages.evaluate.task_price import check_price_limits
 from codetool.stages.evaluate.training_overlap import log_training_overlap
 from codetool.stages.evaluate.unused_prm import drop_unused_prm
-from codetool.stages.fault_journal import read_faults, record_faults
+from codetool.stages.fault_journal import record_faults
 from codetool.stages.hub_models import (
     download_models,
     find_hub_models,
@@ -61,11 +51,19 @@ from codetool.stages.hub_models import (
 )
 from codetool.stages.judge.judge_run import check_judge_reachable, check_judge_settings, judge_answers
 from codetool.stages.logged_run import describe_search, describe_used_adapters, log_result
-from codetool.stages.report import write_report_if_possible
 from codetool.stages.run_folder import RunFolder
-from codetool.stages.run_log import choose_level, log_to_file
+from codetool.stages.run_log import log_to_file
 from codetool.stages.run_outcome import RunOutcome
-from codetool.stages.spent_journal import Spending, record_spending
+from codetool.stages.shards.run_shards import (
+    check_shard,
+    find_part,
+    leave_out_shard,
+    make_part_config,
+    merge_and_run,
+    run_shard,
+)
+from codetool.stages.shards.shard_folder import ShardFolder, list_shards
+from codetool.stages.spent_journal import record_spending
 from codetool.stages.wandb_content import build_task_content
 from codetool.tracking.run_content import RunInfo, SyncStatus
 from codetool.tracking.run_loggers import start_run_loggers
@@ -109,8 +107,11 @@ def run(
     notes = console if sweep is None else None
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
     check_judge_settings(config)
+    check_shard(config)
     check_price_limits(config)
-    tasks = repeat_tasks(select_tasks(config.benchmark.tasks(), config.ids, config.limit), config.repeats)
+    tasks: Sequence[Task] = repeat_tasks(
+        select_tasks(config.benchmark.tasks(), config.ids, config.limit), config.repeats
+    )
     refuse_other_tasks(config, tasks)
     names, parent = [choices[group] for group in FOLDER_GROUPS], config.outputs / config.stage
     config = keep_recorded_commits(config, parent, "-".join(names), select_settings(config, choices))
@@ -122,42 +123,38 @@ def run(
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     ids = tuple(task.id for task in tasks)
     if config.dry_run:
+        path, tasks = find_part(path, tasks, config.shard)
         done = run_folder.read_finished(path)
-        _announce(config.stage, choices, tasks, path, done, console)
-        estimate = _print_estimate(config, path, tasks, done, console)
+        announce_run(config.stage, choices, tasks, path, done, console)
+        estimate = print_estimate(config, path, tasks, done, console)
         print_downloads(models, console, "would be downloaded")
         return RunOutcome(path, tasks=ids, estimate=estimate.encode())
-    run_log = log_to_file(path / "log.txt", console, choose_level(sweep))
-    runs_again = partial(_runs_again, is_spent=find_reached_limit(config, path) is not None)
-    wait = sweep is not None
-    with run_folder.open_folder(path, run_log, wait=wait, tasks=frozenset(ids), runs_again=runs_again) as folder:
-        if sweep is None:
-            _announce(config.stage, choices, tasks, path, folder.done, console)
-        logged = describe_search(config, choices, path, names, sweep=sweep, label=label, upload=upload)
-        conclude = conclude or (show_metrics if sweep is None else None)
-        job = _RunJob(config, choices, tasks, identity, models, console, conclude, sweep is not None, logged)
-        shared = [other for other in share if other != path and has_same_draws(identity, other)]
-        larger = find_larger_result(path, len(tasks))
-        summary, status = _run_tasks(job, folder, shared, larger)
-        return RunOutcome(path, len(summary.failures), ids, encode_summary(summary), status)
+    logged = describe_search(config, choices, path, names, sweep=sweep, label=label, upload=upload)
+    shared = [other for other in share if other != path and has_same_draws(identity, other)]
+    conclude = conclude or (show_metrics if sweep is None else None)
+    job = _RunJob(config, choices, tasks, identity, models, console, conclude, path, sweep is not None, logged, shared)
+    if config.shard is not None:
+        return _run_shard(job, config.shard, names)
+    return merge_and_run(path, tasks, job.run) if list_shards(path) else job.run()
 
 
-def _print_estimate(
-    config: RunConfig, path: Path, tasks: Sequence[Task], done: Mapping[str, Any], console: Console
-) -> Estimate:
-    """Print what a dry run tells: the expected costs, other code that has worked on the folder, and damage in it."""
-    estimate = estimate_run(config, path, tasks, done)
-    for line in describe_estimate(estimate):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    print_other_code(config, path, console)
-    for line in run_folder.describe_damage(path):
-        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    return estimate
+def _run_shard(job: _RunJob, shard: Shard, names: Sequence[str]) -> RunOutcome:
+    """Run a shard of a run, which its loggers show in a group of the run's name."""
+
+    def run_part(part: ShardFolder) -> RunOutcome:
+        logged = describe_search(job.config, job.choices, part.path, names, sweep=job.path.name, label=f"shard={shard}")
+        config = make_part_config(job.config, shard, part.path)
+        own = replace(job, config=config, tasks=part.tasks, path=part.path, logged=logged, conclude=None)
+        return own.run(check_claim=part.claim.check)
+
+    whole = replace(job, config=leave_out_shard(job.config))
+    runs_again = partial(_runs_again, is_spent=lambda: False)
+    return run_shard(shard, job.path, job.tasks, job.console, runs_again, run_part, whole.run)
 
 
-def _runs_again(line: Mapping[str, Any], *, is_spent: bool) -> bool:
+def _runs_again(line: Mapping[str, Any], *, is_spent: Callable[[], bool]) -> bool:
     """Whether a task runs again: it failed internally, or a budget of the run ended it that is not spent any more."""
-    return is_internal(line) or (not is_spent and is_stopped_by_run(line))
+    return is_internal(line) or (is_stopped_by_run(line) and not is_spent())
 
 
 @dataclass(frozen=True)
@@ -171,13 +168,45 @@ class _RunJob:
     models: Mapping[str, HubModel]
     console: Console
     conclude: Conclude | None
+    path: Path
+    """The run folder."""
     is_cell: bool
     """Whether the run is a cell of a sweep, where nothing is printed at the end."""
     logged: RunInfo
+    shared: Sequence[Path]
+    """Run folders whose draws this run reuses."""
+
+    def run(
+        self,
+        *,
+        prepare: Callable[[], object] = lambda: None,
+        check_claim: Callable[[], None] = lambda: None,
+        runs_tasks: bool = True,
+    ) -> RunOutcome:
+        """Run the tasks that are missing if `runs_tasks`, write the result files, and return the outcome.
+
+        `prepare` and `check_claim` are passed to `open_folder`.
+        """
+        config, path, ids = self.config, self.path, tuple(task.id for task in self.tasks)
+        is_spent = cache(lambda: find_reached_limit(config, path) is not None)
+        with run_folder.open_folder(
+            path,
+            log_to_file(path / "log.txt", self.console, logging.WARNING if self.is_cell else logging.INFO),
+            wait=self.is_cell,
+            tasks=frozenset(ids if runs_tasks else ()),
+            runs_again=partial(_runs_again, is_spent=is_spent) if runs_tasks else is_internal,
+            prepare=prepare,
+            check_claim=check_claim,
+        ) as folder:
+            if not self.is_cell:
+                announce_run(config.stage, self.choices, self.tasks, path, folder.done, self.console)
+            larger = find_larger_result(path, len(ids))
+            summary, status = _run_tasks(self, folder, larger, runs_tasks)
+            return RunOutcome(path, len(summary.failures), ids, encode_summary(summary), status)
 
 
 def _run_tasks(
-    job: _RunJob, folder: RunFolder, shared: Sequence[Path], larger: int | None
+    job: _RunJob, folder: RunFolder, larger: int | None, runs_tasks: bool
 ) -> tuple[RunSummary, SyncStatus | None]:
     """Search the tasks that are not done, write the summary files, and return the summary and what became of its log.
 
@@ -194,12 +223,12 @@ def _run_tasks(
         )
         loggers = stack.enter_context(start_run_loggers(config.logger if larger is None else {}, job.logged))
         log_training_overlap(config, job.tasks)
-        is_spent = find_reached_limit(config, path) is not None
-        if not is_spent and any(task.id not in folder.done for task in job.tasks):
+        runs_tasks = runs_tasks and find_reached_limit(config, path) is None
+        if runs_tasks and any(task.id not in folder.done for task in job.tasks):
             download_models(job.models)
             with record_faults(path), record_spending(path) as spending:
                 check_judge_reachable(config)
-                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, shared, loggers, spending)
+                evaluate(config, folder, job.tasks, job.console, session.record_sandbox, job.shared, loggers, spending)
         with record_spending(path), open_result_folder(path, larger) as target:
             if larger is not None:
                 write_config(config, target.folder)
@@ -222,9 +251,9 @@ def _judge_and_summarize(
         with record_faults(path):
             judging = judge_answers(config, path, tasks, console)
     except CodeToolError:
-        _write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
+        write_summary(path, tasks, config, {})  # the search's results are kept if the judge fails
         raise
-    summary = _write_summary(path, tasks, config, judging)
+    summary = write_summary(path, tasks, config, judging)
     if config.stage == "evaluate" and target.kept is None:
         for name in config.export:
             export = load_format("evaluate", name)
@@ -232,65 +261,6 @@ def _judge_and_summarize(
     return summary
 
 
-def find_reached_limit(config: RunConfig, path: Path) -> str | None:
-    """Return the limit of the run's budget that its commands have reached so far, None if all hold."""
-    if not config.run_budget.is_set:
-        return None
-    return RunLimit(config.run_budget, Spending(path), find_rates(config)).find_exhausted()
-
-
 def write_config(config: RunConfig, path: Path) -> None:
     """Write the resolved settings to `config.yaml`."""
     journal.atomic_write(path / "config.yaml", [yaml.safe_dump(config.settings, sort_keys=False).encode()])
-
-
-def print_other_code(config: RunConfig, path: Path, console: Console) -> None:
-    """Print a line if another code version has worked on a folder; for dry runs, which record no session."""
-    if line := describe_other_code(path, read_code_version(config.settings)):
-        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
-def _announce(
-    stage: str,
-    choices: Mapping[str, str],
-    tasks: Sequence[Task],
-    path: Path,
-    done: Mapping[str, Any],
-    console: Console,
-) -> None:
-    preset = ("experiment",) if choices["experiment"] != "none" else ()
-    judge = ("judge",) if choices.get("judge", "none") != "none" else ()
-    groups = (*preset, "benchmark", "search", "policy", "prm", "reward", *judge)
-    parts = [f"stage={stage}"] if stage != "evaluate" else []  # the default stage
-    parts += [f"{group}={choices[group]}" for group in groups]
-    console.print(" ".join(parts), highlight=False, soft_wrap=True)
-    finished = sum(task.id in done for task in tasks)
-    repeats = max((task.repeat for task in tasks), default=1)
-    times = f", {len(tasks)} searches with repeats={repeats}" if repeats > 1 else ""
-    count = sum(task.repeat == 1 for task in tasks)
-    console.print(f"tasks: {count}{times}, done already: {finished}", highlight=False)
-    console.print(f"results: {path}", highlight=False, soft_wrap=True)
-
-
-def _write_summary(path: Path, tasks: Sequence[Task], config: RunConfig, judging: Mapping[str, Any]) -> RunSummary:
-    """Write `metrics.json` and the report, and return the summary."""
-    templates = {task.id: task.template for task in tasks}
-    lines = load_result_lines(path, templates)
-    groups = {task.id: task.group for task in tasks}
-    originals = map_to_originals(tasks)
-    summary = summarize_results(
-        lines, len(tasks), seed=config.seed, templates=templates, groups=groups, originals=originals
-    )
-    servers = list(journal.read_records(path / USAGE_FILE))
-    content = encode_summary(summary) | ({"servers": servers} if servers else {})
-    content |= {"judge": dict(judging)} if judging else {}
-    content |= {"tools": counts} if (counts := read_counts(path, groups)) else {}
-    content |= {"faults": faults} if (faults := read_faults(path)) else {}
-    content |= {"sandbox": events} if (events := read_sandbox_events(path)) else {}
-    content |= {"spent": spent} if (spent := summarize_spent(path, find_rates(config))) else {}
-    if (limit := find_reached_limit(config, path)) and (summary.missing or any(map(is_stopped_by_run, lines))):
-        content["run_budget"] = describe_stop(limit, config.run_budget, lines, len(tasks))
-    content["code"] = count_results_by_code(path, len(run_folder.read_finished(path)))
-    journal.atomic_write(path / "metrics.json", [json.dumps(content, indent=2).encode() + b"\n"])
-    write_report_if_possible(path, lines, summary, tasks)
-    return summary

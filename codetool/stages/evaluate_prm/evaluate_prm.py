@@ -143,7 +143,7 @@ def _check_run(config: RunConfig, choices: Mapping[str, str]) -> PRMRun:
 
 
 def _run_dry(run: PRMRun, console: Console) -> RunOutcome:
-    from codetool.stages.evaluate.run import print_other_code
+    from codetool.stages.evaluate.announcement import print_other_code
 
     print_downloads(run.models, console, "would be downloaded")
     print_other_code(run.config, run.path, console)

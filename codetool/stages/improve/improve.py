@@ -22,7 +22,8 @@ from codetool.evaluation.charts import write_chart
 from codetool.runs import journal
 from codetool.runs.provenance import record_session
 from codetool.runs.write_errors import explain_write_errors
-from codetool.stages.evaluate.run import print_other_code, write_config
+from codetool.stages.evaluate.announcement import print_other_code
+from codetool.stages.evaluate.run import write_config
 from codetool.stages.improve import round_display, round_metrics
 from codetool.stages.improve.dry_run import print_plan
 from codetool.stages.improve.improve_job import check_job

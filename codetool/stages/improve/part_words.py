@@ -22,6 +22,7 @@ OWN_SETTINGS = ("stage", "improve", "outputs", "fresh", "dry_run")
 REFUSED = {
     "limit": "a round has improve.tasks tasks, and an evaluation improve.dev_tasks",
     "ids": "each round draws its own tasks: improve.tasks, seed",
+    "shard": "a round goes on from the whole result of each part",
     "train.files": "each round trains on what it has collected",
     "train.target": "the policy is trained, and with improve.prm=train the PRM too",
     "objective": "choose it with improve.objective; a prefix sets its settings, train:objective.beta=0.2",

@@ -32,7 +32,8 @@ from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.runs.repeats import name_repeat
 from codetool.stages import run_folder
-from codetool.stages.evaluate.run import print_other_code, write_config
+from codetool.stages.evaluate.announcement import print_other_code
+from codetool.stages.evaluate.run import write_config
 from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
 from codetool.stages.fault_journal import describe_faults, read_faults, record_faults
 from codetool.stages.judge.answer_source import AnswerSource, load_answers

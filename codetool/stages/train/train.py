@@ -22,7 +22,8 @@ from codetool.config.run_config import RunConfig
 from codetool.runs.identity import Identity
 from codetool.runs.provenance import record_session
 from codetool.stages import run_folder
-from codetool.stages.evaluate.run import print_other_code, write_config
+from codetool.stages.evaluate.announcement import print_other_code
+from codetool.stages.evaluate.run import write_config
 from codetool.stages.hub_models import forbid_hub_requests, print_downloads, record_models
 from codetool.stages.logged_run import TRAINING_AXIS, log_result, start_stage_loggers
 from codetool.stages.run_log import choose_level, log_to_file
