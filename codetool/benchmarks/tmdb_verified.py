@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,8 +43,7 @@ class TMDBVerified:
 
     def tasks(self) -> Sequence[Task]:
         """Return the split's tasks in the order of the file, which mixes templates. Raises MissingError without it."""
-        offered = {tool.endpoint: tool for tool in parse_tools(json.loads((FOLDER / "openapi.json").read_bytes()))}
-        return [_parse_task(row, offered) for row in load_rows(self._file) if self.split != "tour" or row["tour"]]
+        return [_parse_task(row, read_tools()) for row in load_rows(self._file) if self.split != "tour" or row["tour"]]
 
     def check(self, task: Task, answer: str | None) -> bool | None:
         """Return whether the final answer equals the one of the reference program."""
@@ -73,6 +73,12 @@ class TMDBVerified:
     @property
     def _documents(self) -> Path:
         return FOLDER / "openapi.json"
+
+
+@cache
+def read_tools() -> Mapping[str, Tool]:
+    """Return the tools of the shipped document by endpoint."""
+    return {tool.endpoint: tool for tool in parse_tools(json.loads((FOLDER / "openapi.json").read_bytes()))}
 
 
 def load_all_rows() -> Sequence[Mapping[str, Any]]:

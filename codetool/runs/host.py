@@ -8,7 +8,10 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 NVIDIA_FOLDER = Path("/proc/driver/nvidia")
@@ -29,6 +32,12 @@ def describe_host() -> dict[str, Any]:
 
 def read_package_versions() -> dict[str, str]:
     """Return the installed versions of required and optional packages by name, without development tools."""
+    return dict(_read_package_versions())
+
+
+@cache
+def _read_package_versions() -> Mapping[str, str]:
+    """Read the versions from disk, once a process: that takes as long as composing a configuration."""
     versions = {}
     for requirement in importlib.metadata.requires("codetool") or ():
         if re.search(r"extra\s*==\s*['\"]dev['\"]", requirement):
@@ -38,7 +47,7 @@ def read_package_versions() -> dict[str, str]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return dict(sorted(versions.items()))
+    return MappingProxyType(dict(sorted(versions.items())))
 
 
 def _count_cores() -> int | None:
