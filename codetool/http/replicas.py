@@ -21,7 +21,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from codetool.concurrency import gather_or_cancel
 from codetool.errors import CodeToolError, ConfigError, UnreachableError
-from codetool.http.fault_counts import collect_faults, report_given_up
+from codetool.http.fault_counts import collect_faults, report_all, report_given_up
 from codetool.http.user_errors import NoTextError
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class ReplicaSet(Generic[R]):
         for probe in self._probes.values():
             probe.cancel()
         await asyncio.gather(*self._probes.values(), return_exceptions=True)
-        if len(self._replicas) > 1:
+        if len(self._replicas) > 1 and any(replica.answered for replica in self._replicas):
             counts = ", ".join(f"{replica.answered} by {replica.address}" for replica in self._replicas)
             log.info("%s: requests answered: %s", self._setting, counts)
         for replica in self._replicas:
@@ -188,14 +188,19 @@ class ReplicaSet(Generic[R]):
         """Check all servers at once, and leave out those that do not answer. Raises UnreachableError, ConfigError."""
 
         async def check(replica: R) -> UnreachableError | None:
-            try:
-                await self._check(replica, probe=False)
-            except UnreachableError as error:
-                return error
-            return None
+            failure = None
+            with collect_faults() as faults:
+                try:
+                    await self._check(replica, probe=False)
+                except UnreachableError as error:
+                    failure = error
+                    faults.amounts.clear()  # no request is given up as long as another server answers
+            report_all(faults)
+            return failure
 
         failures = await gather_or_cancel(check(replica) for replica in self._replicas)
         if None not in failures:
+            report_given_up(self._service)
             raise self._make_error([error for error in failures if error is not None])
         for replica, error in zip(self._replicas, failures, strict=True):
             if error is not None:

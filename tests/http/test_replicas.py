@@ -117,11 +117,13 @@ async def test_a_server_that_starts_late_joins(caplog: Any) -> None:
     late = ChatServer(lambda body: chat("late"), model_list(), f"http://127.0.0.1:{port}/v1")
     async with serve_replicas(lambda body: chat("early")) as [early], AsyncExitStack() as stack:
         key = next(key for key in KEYS if find_first(key, [early, late]) is late)
-        async with open_chat(endpoint([early, late])) as client:
+        with collect_faults() as faults:
+            client = await stack.enter_async_context(open_chat(endpoint([early, late])))
             assert await ask_for(client, key) == "early"
-            listener = await asyncio.start_server(late._serve, "127.0.0.1", port)
-            stack.callback(listener.close)
-            await ask_until(client, key, "late")
+            assert faults.encode()["policy"] == {"kinds": {"connection_refused": 1}}
+        listener = await asyncio.start_server(late._serve, "127.0.0.1", port)
+        stack.callback(listener.close)
+        await ask_until(client, key, "late")
     assert f"{late.url} is left until it answers again" in caplog.text
     assert f"{late.url} answers again" in caplog.text
 
@@ -142,9 +144,13 @@ async def test_all_dead_is_the_error_of_a_single_server_and_names_all() -> None:
 
 async def test_no_server_at_the_start_is_an_error_that_names_all() -> None:
     urls = ["http://127.0.0.1:9/v1", "http://127.0.0.1:19/v1"]
-    with pytest.raises(UnreachableError, match="None of the 2 servers.*:9/v1, .*:19/v1.*Start the server or set"):
+    with (
+        collect_faults() as faults,
+        pytest.raises(UnreachableError, match="None of the 2 servers.*:9/v1, .*:19/v1.*Start the server or set"),
+    ):
         async with open_chat(endpoint([ChatServer(lambda body: BROKEN, url=url) for url in urls])):
             pass
+    assert faults.encode()["policy"]["given_up"] == 1
 
 
 async def test_a_slow_server_delays_its_own_tasks_alone() -> None:
