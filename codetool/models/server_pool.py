@@ -41,6 +41,7 @@ class ServerPool:
             return server
         if server is not None:
             end_processes([server.process])
+        log.info("starting %s", command.name)
         return await start_server(command, file, timeout)
 
     def put_back(self, command: ServerCommand, server: RunningServer) -> None:

