@@ -74,6 +74,7 @@ def table() -> Iterator[str]:
     times = f"{served['times_faster']} times as many scores a second, {served['times_less_cpu']} times a CPU second"
     yield _row("`stage=serve_prm` against a server built like the reference's", times, "≥ 5", served)
     yield _training()
+    yield _replicas()
     yield _cache()
     written = _read("experiments/performance/results/generation.json")
     first, later = written["times_faster"]
@@ -84,6 +85,7 @@ def table() -> Iterator[str]:
     value = f"{100 * success['value']:.0f} % ({100 * success['low']:.0f} … {100 * success['high']:.0f} %)"
     yield _row("success of the embedded policy and PRM on the six tasks of the tour, beam 2 × 2", value, "", tour)
     yield _ablation()
+    yield _scale()
 
 
 def _ablation() -> str:
@@ -114,6 +116,21 @@ def _training() -> str:
     others = max(rate for name, rate in rates.items() if name.startswith("trl"))
     said = f"{rates['tree'] / others:.0f} times as many labelled steps a CPU second"
     return _row("LoRA training of SmolLM2 on rollout trees, against TRL's SFTTrainer", said, "≥ 5", found)
+
+
+def _replicas() -> str:
+    """Return the row of prompt tokens that several servers find in their caches."""
+    found = _read("experiments/performance/results/replicas.json")
+    rates = {way: 100 * figures["hit_rate"] for way, figures in found["ways"].items()}
+    said = f"{rates['sticky']:.0f} % if a task stays with one server, {rates['round_robin']:.0f} % in turn"
+    return _row(f"prompt tokens in the caches of {found['sizes']['replicas']} vLLM servers", said, "", found)
+
+
+def _scale() -> str:
+    """Return the row of the simulator of runs."""
+    found = _read("experiments/scale/results/validation.json")
+    said = f"at most {100 * found['largest_error']:.0f} % off the measured time"
+    return _row("simulated wall time of small runs, 1, 2 and 4 tasks at a time", said, "≤ 15 %", found)
 
 
 def _cache() -> str:
