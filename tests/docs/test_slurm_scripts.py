@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,9 @@ from command_line import read_lines, strip_seconds
 from doc_commands import ROOT
 from in_process import evaluate_run, scripted
 from scripted_policy import scripted_server
-from stand_in_slurm import install, list_tasks, parse_script
+from stand_in_slurm import install, list_tasks, parse_script, read_scripts
 
-PAGE = ROOT / "docs/how_to/run_on_many_machines.md"
-SCRIPTS = re.findall(r"```shell\n(#!.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+SCRIPTS = read_scripts()
 SMALL = ("limit=4", "search.n=2", "search.width=1", "search.depth=2", "logger=none")
 
 

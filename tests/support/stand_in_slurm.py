@@ -51,6 +51,12 @@ def check(pattern: str) -> Any:
     return value
 
 
+def read_scripts() -> list[str]:
+    """The batch scripts of the documentation: an array of shards, and a training."""
+    page = Path(__file__).parents[2] / "docs/how_to/run_on_many_machines.md"
+    return re.findall(r"```shell\n(#!.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
 def parse_script(script: str, words: Sequence[str] = ()) -> argparse.Namespace:
     """The options of a batch script, and those of the command line before them. Exits like sbatch if one is wrong."""
     lines = script.splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import tiny_models
 import torch
 from rich.console import Console
+from stand_in_slurm import install, read_scripts
 from training_jobs import WORDS, choices, lines, process_file
 
 from codetool.config.overrides import compose_all
@@ -55,6 +57,14 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said + errors
 
 
+@pytest.fixture(scope="module")
+def alone(own: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The result of the same updates by one process."""
+    outputs = tmp_path_factory.mktemp("alone")
+    train_alone(own, outputs)
+    return result(outputs)
+
+
 def train_alone(words: list[str], outputs: Path) -> None:
     """Make the same updates in this process."""
     settings = validate(compose_all([*words, f"outputs={outputs}", "trainer.accumulate_grad_batches=2"])[0])
@@ -79,8 +89,9 @@ def compare(found: Any, expected: Any) -> None:
         assert weight.numpy() == pytest.approx(expected[2][name].numpy(), abs=1e-4), name
 
 
-def test_two_nodes_make_the_updates_of_one_process_and_only_one_writes(own: list[str], tmp_path: Path) -> None:
-    train_alone(own, tmp_path / "one")
+def test_two_nodes_make_the_updates_of_one_process_and_only_one_writes(
+    own: list[str], alone: Any, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     words = [*own, f"outputs={tmp_path}/two", "trainer=ddp", "trainer.devices=1", "trainer.num_nodes=2"]
@@ -88,11 +99,24 @@ def test_two_nodes_make_the_updates_of_one_process_and_only_one_writes(own: list
     assert "use it: prm=qwen7b" in finish(first)
     said = finish(second)
     assert "results:" not in said and "use it" not in said
-    compare(result(tmp_path / "two"), result(tmp_path / "one"))
+    compare(result(tmp_path / "two"), alone)
     environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # as Lightning's documentation has it
     first, second = (start(words, NODE_RANK=node, **environment) for node in ("0", "1"))
     assert "is finished already" in finish(first)
     finish(second)
+
+
+def test_two_nodes_of_slurm_make_the_updates_of_one_process(own: list[str], alone: Any, tmp_path: Path) -> None:
+    """The script of the documentation, with one process on each node."""
+    script, environment = tmp_path / "train.sbatch", os.environ | install(tmp_path / "slurm")
+    small = ["--ntasks-per-node=8", "--ntasks-per-node=1", "--gpus-per-node=8", "--mem=8G", "trainer.devices=8"]
+    text = read_scripts()[1].replace(*small[:2]).replace(*small[2:4]).replace(small[4], "trainer.devices=1")
+    text = text.replace("trainer=fsdp", "trainer=ddp").replace("train.files=[outputs/collect/FOLDER]", "")
+    script.write_text(f"{text.rstrip()} {shlex.join([*own, f'outputs={tmp_path}/two'])}\n")
+    subprocess.run(["sbatch", "--wait", script], cwd=ROOT, env=environment, check=True, timeout=200)
+    compare(result(tmp_path / "two"), alone)
+    [said] = (tmp_path / "slurm").glob("slurm-*.out")
+    assert said.read_text().count("use it: prm=qwen7b") == 1
 
 
 def test_lightnings_launcher_shards_stops_and_goes_on(own: list[str], tmp_path: Path) -> None:
