@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,15 +17,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from codetool.errors import ConfigError
 from codetool.runs import journal
+from codetool.runs.worker_reaper import end_workers_if_killed
 from codetool.sweeps.cell import OUTCOMES_FILE, PLAN_FILE, CellOutcome, run_cell
 from codetool.sweeps.grid import GridCell
 from codetool.sweeps.submitit_jobs import JOBS_FOLDER, interrupt_jobs, list_jobs, wait_for_jobs
-from codetool.sweeps.worker_reaper import end_workers_if_killed
 
 CreateLauncher = Callable[[TaskFunction], Launcher]
 """Creates the launcher that `hydra/launcher=` chooses, for the function that it is to run."""
 QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
 """Warning filter for joblib's resource tracker, which would report the files of a stopped sweep."""
+MARK_VARIABLE = "CODETOOL_SWEEP"
+"""Environment variable that holds the mark of the sweep that a worker belongs to."""
 DIED = "its process ended before it was done. The same command continues."
 
 
@@ -34,6 +37,12 @@ def read_count(settings: Mapping[str, Any], name: str) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ConfigError(f"hydra.sweeper.{name}={count}: should be a whole number above 0.")
     return count
+
+
+def list_joblib_files() -> list[str]:
+    """Return patterns of what joblib makes for this process: semaphores, and folders for large arguments."""
+    sweep = os.getpid()
+    return [f"/dev/shm/sem.loky-{sweep}-*", f"{tempfile.gettempdir()}/joblib_memmapping_folder_{sweep}_*"]
 
 
 def _shorten(message: str) -> str:
@@ -79,7 +88,7 @@ class CellLauncher:
         except Exception as error:  # settings that the launcher does not take
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"hydra.launcher: cannot be started: {reason}") from error
-        with end_workers_if_killed():
+        with end_workers_if_killed(MARK_VARIABLE, list_joblib_files()):
             yield
         for name in (PLAN_FILE, OUTCOMES_FILE):
             (self._folder / name).unlink(missing_ok=True)
