@@ -86,6 +86,7 @@ BASE_CLASSES: dict[str, str | PartialOf] = {
     "compare": "codetool.stages.compare.settings.CompareConfig",
     "recheck": "codetool.stages.recheck.settings.RecheckConfig",
     "improve": "codetool.stages.improve.settings.ImproveConfig",
+    "engine": "codetool.stages.engine.engine.EngineConfig",
 }
 """Class that the class of a group without a Protocol, or of each of its parts, must be or be derived from."""
 VALUE_SETTINGS = frozenset(
@@ -123,6 +124,7 @@ class RunConfig:
     logger: Annotated[Mapping[str, SkipValidation[LoggerOption | LightningLogger]], Operational] = field(
         default_factory=dict
     )
+    engine: Annotated[SkipValidation[Any], Operational] = None  # run folders of earlier versions have none
     # The following belong to some stages only, as `conf/stage/` says, and are None or empty for others.
     repeats: Annotated[Annotated[int, Field(strict=True, ge=1)], Operational] = 1
     ids: Annotated[Path | None, Operational] = None

@@ -87,6 +87,10 @@ class RecordingPolicy:
         other._prompt, other._sampling = prompt, sampling
         return other
 
+    def remember(self, records: Iterable[CandidateRecord]) -> None:
+        """Return these recorded candidates from now on instead of drawing them."""
+        self._known |= {_draw_site(record): record for record in records}
+
     async def propose(
         self,
         task: Task,

@@ -29,6 +29,25 @@ Amounts = Mapping[str, Mapping[str, float]]
 """Amounts by component and name."""
 
 
+class ClockReader:
+    """Reads how long each component was at work since it was last read."""
+
+    def __init__(self, clock: ComponentClock) -> None:
+        """Take the clock; what it has measured so far counts as not read."""
+        self._clock = clock
+        self._measured: dict[str, ComponentSeconds] = {}
+
+    def read_new(self) -> dict[str, dict[str, float]]:
+        """Return the wall and busy seconds of each component since the last call."""
+        amounts: dict[str, dict[str, float]] = {}
+        measured = self._clock.read()
+        for name, seconds in measured.items():
+            before = self._measured.get(name, ComponentSeconds())
+            amounts[name] = {"wall_seconds": seconds.wall - before.wall, "busy_seconds": seconds.busy - before.busy}
+        self._measured = measured
+        return amounts
+
+
 class Spending:
     """What the commands of a folder have spent so far, this one included."""
 
@@ -40,7 +59,7 @@ class Spending:
         self._path, self._stack, self._lock = folder / SPENT_FILE, ExitStack(), Lock()
         self._journal: journal.Journal | None = None
         self._unwritten: dict[str, Counter[str]] = {}
-        self._measured: dict[str, ComponentSeconds] = {}
+        self._clock_reader = ClockReader(self.clock)
         self._measured_at: float | None = None
 
     def add(self, amounts: Amounts) -> None:
@@ -68,12 +87,9 @@ class Spending:
         """Add the seconds since the last call, of the run and of each component."""
         if self._measured_at is None:
             return
-        now, measured = time.monotonic(), self.clock.read()
-        amounts: dict[str, dict[str, float]] = {"run": {"seconds": now - self._measured_at}}
-        for name, seconds in measured.items():
-            before = self._measured.get(name, ComponentSeconds())
-            amounts[name] = {"wall_seconds": seconds.wall - before.wall, "busy_seconds": seconds.busy - before.busy}
-        self._measured, self._measured_at = measured, now
+        now = time.monotonic()
+        amounts = {"run": {"seconds": now - self._measured_at}} | self._clock_reader.read_new()
+        self._measured_at = now
         self.add(amounts)
 
     def close(self) -> None:

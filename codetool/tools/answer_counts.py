@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from codetool.tools.allow_list import extract_host
 from codetool.types import ToolAnswer
@@ -54,3 +55,33 @@ class AnswerTally:
         """The counts so far, with names in alphabetical order."""
         calls = self.provenance.total() + self.failures.total()
         return AnswerCounts(calls, dict(sorted(self.provenance.items())), dict(sorted(self.failures.items())))
+
+    def __add__(self, other: Self) -> AnswerTally:
+        """The sum of two tallies."""
+        return AnswerTally(
+            self.provenance + other.provenance,
+            self.failures + other.failures,
+            self.calls_by_host + other.calls_by_host,
+            self.misses_by_host + other.misses_by_host,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCounts:
+    """What the broker of a run has answered so far, or the brokers of all its processes together."""
+
+    tally: AnswerTally = field(default_factory=AnswerTally)
+    cache: Counter[str] = field(default_factory=Counter)
+    """Number of calls by how the published answers were found."""
+    recorded: int = 0
+    """Number of recorded answers that can be read."""
+
+    def summary(self) -> AnswerCounts:
+        """The counts, with names in alphabetical order."""
+        return replace(self.tally.summary(), cache=dict(sorted(self.cache.items())))
+
+    def __add__(self, other: Self) -> BrokerCounts:
+        """The sum over two processes, which read the same recorded answers."""
+        return BrokerCounts(
+            self.tally + other.tally, self.cache + other.cache, max(self.recorded, other.recorded)
+        )

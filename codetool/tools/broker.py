@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -36,10 +35,9 @@ from codetool.errors import ConfigError
 from codetool.interfaces import Simulator, ToolSource
 from codetool.runs.operational import Checksummed, Operational
 from codetool.tools.allow_list import AllowList, extract_host, is_host
-from codetool.tools.answer_counts import AnswerCounts, AnswerTally
+from codetool.tools.answer_counts import AnswerCounts, AnswerTally, BrokerCounts
 from codetool.tools.live_source import LiveSource
-from codetool.tools.miss_advice import advise_on_misses
-from codetool.tools.recordings import Recordings, RecordingSource, ensure_writable
+from codetool.tools.recordings import Recordings, RecordingSource, open_record_file
 from codetool.tools.secrets import HOW_TO_ADD, Keyring, Secret, flatten_secrets
 from codetool.tools.signing_transport import open_client
 from codetool.tools.simulator import ModelSimulator, NoSimulator
@@ -150,7 +148,7 @@ class BrokerConfig:
         self._check_marked_operations(tasks)
         keyring = Keyring(self._secrets_to_scrub(), os.environ)
         records = self.record_to is not None and self.mode in ("live", "simulated")
-        record_files = [ensure_writable(self.record_to)] if self.record_to and records else []
+        record_files = open_record_file(self.record_to) if self.record_to and records else []
         files = [*self.recordings, *record_files]
         if self.mode == "live":
             self._require_keys(keyring, tasks)
@@ -253,13 +251,13 @@ class Broker:
             source_counts=self.source_counts,
         )
 
-    def advise(self) -> list[str]:
-        """A line for each host most of whose calls no source answered, naming the mode that would answer them."""
-        return list(advise_on_misses(self._total, self._settings, len(self._recordings)))
-
     def summary(self) -> AnswerCounts:
         """The counts of all answers so far."""
-        return replace(self._total.summary(), cache=dict(sorted(self.source_counts.items())))
+        return self.count_answers().summary()
+
+    def count_answers(self) -> BrokerCounts:
+        """All counts so far."""
+        return BrokerCounts(self._total, self.source_counts, len(self._recordings))
 
     def _list_sources(self, allowed: AllowList, writes: TaskWrites, published: ToolSource | None) -> list[ToolSource]:
         """The sources of the mode, in the order in which they are asked."""

@@ -16,7 +16,9 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +39,8 @@ MAX_CHARS_IN_MEMORY = 8 * 2**20
 """Number of characters of all recorded bodies together that are kept in memory."""
 TRANSIENT = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses below 500 that depend on the key or on the moment, not on the call; never recorded."""
+
+_recorder: ContextVar[Callable[[Path, str], None] | None] = ContextVar("recorder_of_answers", default=None)
 
 
 class Recordings:
@@ -245,6 +249,30 @@ def ensure_writable(file: Path) -> Path:
     return file
 
 
+def open_record_file(file: Path) -> list[Path]:
+    """Return the file to record to, created if needed, as a list of files to read.
+
+    Where another process records, it is read if it is there, and not created. Raises ConfigError if it cannot be
+    written.
+    """
+    if _recorder.get() is None:
+        return [ensure_writable(file)]
+    return [file] if file.is_file() else []
+
+
+@contextmanager
+def record_elsewhere(record: Callable[[Path, str], None]) -> Iterator[None]:
+    """Pass lines and the files they belong to on while the context is open, instead of appending them.
+
+    A worker on another machine so leaves the file to the process that has it.
+    """
+    token = _recorder.set(record)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
 def append(file: Path, line: str) -> None:
     """Append a line and wait until it is on disk; a torn line before it is terminated first."""
-    append_line(file, line)
+    (_recorder.get() or append_line)(file, line)

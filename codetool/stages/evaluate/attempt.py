@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from codetool.errors import CodeToolError, WriteError
 from codetool.evaluation.score_task import TaskRecord, record_failure, score_task_in_thread
 from codetool.interfaces import Executor, Policy, ProcessRewardModel
 from codetool.ledger import Ledger
+from codetool.policies.recorded import CandidateRecord, RecordingPolicy
 from codetool.search.expansion import Expansion
 from codetool.stages.evaluate.task_price import add_price
 from codetool.stages.evaluate.unfinished_paths import takes_last_output
@@ -32,8 +33,8 @@ task_log = logging.getLogger(TASK_LOG)
 class Components:
     """The open components that a search uses."""
 
-    policy: Policy
-    composer: Policy | None
+    policy: RecordingPolicy
+    composer: RecordingPolicy | None
     """Model that writes the final answer; None if the answer is what the path printed."""
     prm: ProcessRewardModel | None
     executor: Executor
@@ -41,6 +42,12 @@ class Components:
     rates: Rates
     find_stop: Callable[[], str | None]
     """Returns the limit of the run's budget that has been reached, None while all hold."""
+
+    def remember(self, records: Sequence[CandidateRecord]) -> None:
+        """Give recorded candidates to the searches that begin from now on."""
+        for policy in (self.policy, self.composer):
+            if policy is not None:
+                policy.remember(records)
 
 
 @dataclass

@@ -108,6 +108,7 @@ def run(
     config, choices = drop_unused_prm(*apply_source_settings(config, choices, notes), notes)
     check_judge_settings(config)
     check_shard(config)
+    config.engine.check()
     check_price_limits(config)
     tasks: Sequence[Task] = repeat_tasks(
         select_tasks(config.benchmark.tasks(), config.ids, config.limit), config.repeats

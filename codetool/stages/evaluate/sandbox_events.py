@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from codetool.errors import WriteError
-from codetool.interfaces import Executor
 
 POLL_SECONDS = 0.5
 """Time between two looks at the executor's counts."""
@@ -17,8 +16,8 @@ RecordEvents = Callable[[Mapping[str, int]], None]
 
 
 @asynccontextmanager
-async def record_sandbox_events(executor: Executor, record: RecordEvents) -> AsyncIterator[None]:
-    """Call `record` whenever the executor's `counts` have changed, if it has any, and at the end of the context."""
+async def record_sandbox_events(executor: object, record: RecordEvents) -> AsyncIterator[None]:
+    """Call `record` whenever the `counts` of an executor or engine, if it has any, have changed, and at the end."""
     watcher = asyncio.create_task(_record_changes(executor, record))
     try:
         yield
@@ -29,7 +28,7 @@ async def record_sandbox_events(executor: Executor, record: RecordEvents) -> Asy
     await _conclude(watcher, executor, record)
 
 
-async def _record_changes(executor: Executor, record: RecordEvents) -> None:
+async def _record_changes(executor: object, record: RecordEvents) -> None:
     recorded: Mapping[str, int] = {}
     while True:
         await asyncio.sleep(POLL_SECONDS)
@@ -39,7 +38,7 @@ async def _record_changes(executor: Executor, record: RecordEvents) -> None:
             recorded = counts
 
 
-async def _conclude(watcher: asyncio.Task[None], executor: Executor, record: RecordEvents) -> None:
+async def _conclude(watcher: asyncio.Task[None], executor: object, record: RecordEvents) -> None:
     watcher.cancel()
     with suppress(asyncio.CancelledError):
         await watcher
@@ -47,6 +46,6 @@ async def _conclude(watcher: asyncio.Task[None], executor: Executor, record: Rec
         record(counts)
 
 
-def _read_counts(executor: Executor) -> dict[str, int]:
+def _read_counts(executor: object) -> dict[str, int]:
     """Return a copy of the executor's counts; empty for an executor that counts nothing."""
     return dict(getattr(executor, "counts", {}))
