@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 from weakref import WeakKeyDictionary
@@ -112,6 +113,12 @@ class SandboxConfig:
                 watcher.cancel()
             guard.close()
             await asyncio.shield(asyncio.ensure_future(resources.close()))
+
+    def share_machine(self, sandboxes: int) -> SandboxConfig:
+        """Return the settings of one of several sandboxes of a machine: they share the memory that one would use."""
+        if self.total_memory is not None or sandboxes == 1:
+            return self
+        return replace(self, total_memory=max(self._branch_memory, choose_total_memory() // sandboxes))
 
     @property
     def _branch_memory(self) -> int:

@@ -34,7 +34,7 @@ RUN_BY_CI = {"pip", "pytest", "mkdocs"}
 PRINTING = {"--help", "-h", "--version"}
 OTHER_PROGRAMS = {
     "pip", "pytest", "mkdocs", "git", "cd", "export", "curl", "hf", "wandb", "tensorboard", "vllm", "sbatch", "srun",
-    "torchrun", "trl", "llamafactory-cli", "verl.trainer.main_ppo",
+    "ray", "torchrun", "trl", "llamafactory-cli", "verl.trainer.main_ppo",
 }  # fmt: skip
 """Programs of others, whose options these tests do not know."""
 
