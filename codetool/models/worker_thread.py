@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
+from codetool.models.kernel_memory import limit_kernel_caches
+
 log = logging.getLogger(__name__)
 
 LOAD_SECONDS = 1.0
@@ -170,6 +172,7 @@ class WorkerThread(Generic[Work, Model]):
         import torch
 
         try:
+            limit_kernel_caches()
             self._apply_cpu_share()
             self._loaded.set_result(self._load())
         except Exception as error:

@@ -13,9 +13,9 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from codetool.errors import CodeToolError, ConfigError
+from codetool.models.kernel_memory import limit_kernel_caches
 from codetool.training.checkpoint_files import LAST, count_updates, is_stopped_early
 from codetool.training.datamodule import TrainDataModule
-from codetool.training.heap import return_freed_tensors
 from codetool.training.module import VALIDATION_LOSS, MetricsFunction
 from codetool.training.run_callback import RunCallback
 from codetool.training.signals import Interrupted, SignalHandler, requeue_slurm_job
@@ -50,7 +50,7 @@ def fit(
             record = TrainingLog(job.folder, updates_made, observer, stack) if observer else None
             callback = RunCallback(job, record, signals)
             trainer = _build_trainer(job, callback, loggers, data)
-            return_freed_tensors()
+            limit_kernel_caches()
             torch.set_num_threads(choose_threads(job.settings.threads, count_local_processes(trainer)))
             _fit(trainer, job.module(total, measure), data, str(last_checkpoint) if updates_made else None)
             if observer:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
+from codetool.models.kernel_memory import return_freed_memory
 from codetool.training.batch import TrainBatch
 from codetool.training.checkpoint_files import CALLBACKS_KEY, LAST, STOPPED_KEY, relocate_state
 from codetool.training.initial_log_probabilities import ensure_initial_log_probabilities
@@ -125,7 +126,8 @@ class RunCallback(Checkpoint):
             self._save_checkpoint(trainer)
 
     def _save_checkpoint(self, trainer: Any) -> None:
-        """Save the checkpoint to resume from."""
+        """Save the checkpoint to resume from, and return the memory that earlier passes left behind."""
+        return_freed_memory()
         file = self._job.checkpoints / LAST
         if is_deepspeed(trainer.strategy):  # which writes a folder
             new_file = file.with_name(f"{LAST}.new")
