@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a3d9a", "#444444")
 """Told apart by colour-blind readers (after Okabe and Ito 2008, Color Universal Design)."""
+MARKERS = (("o", "-"), ("s", "--"), ("^", ":"), ("D", "-."))
+"""Marker and dashes of the first lines, and of those after each round of colours."""
 BAR_COLOUR = "#d4dbe3"
 INCHES = (7.6, 4.4)
 OFFSET = 3.5
@@ -161,13 +163,14 @@ def _draw_line(axes: Axes, line: Line, number: int, shift: float) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     figure, colour = axes.get_figure(root=True), line.colour or COLOURS[number % len(COLOURS)]
+    marker, dashes = MARKERS[number // len(COLOURS) % len(MARKERS)]
     assert figure is not None
     place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
     axes.plot(
         [point.x for point in line.points],
         [point.y for point in line.points],
-        linestyle="-" if line.joined else "",
-        marker="o" if line.dots else "",
+        linestyle=dashes if line.joined else "",
+        marker=marker if line.dots else "",
         color=colour,
         label=line.name or None,
         transform=place,

@@ -46,6 +46,13 @@ def test_lines_at_the_same_place_stand_side_by_side() -> None:
     assert dots(drawn, 0)[0][0] < dots(drawn, 1)[0][0] and dots(drawn, 0)[0][1] == dots(drawn, 1)[0][1]
 
 
+def test_lines_of_one_colour_differ_in_marker_and_dashes() -> None:
+    lines = [Line(str(n), [Point(n, 0.5, None, None), Point(n + 1, 0.6, None, None)]) for n in range(20)]
+    [axes] = draw(Chart("many", "n", "success", lines)).axes
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.lines}
+    assert len(looks) == len(lines)
+
+
 def test_a_wide_range_is_logarithmic() -> None:
     places = [x for x, _ in dots(chart(*(Point(x, 0.5, None, None) for x in (10.0, 100.0, 1000.0))))]
     assert abs((places[1] - places[0]) - (places[2] - places[1])) < 0.5
