@@ -182,8 +182,14 @@ class UnansweredVotes:
 
 def count_missing_votes(requests: Iterable[VoteRequest], settings: VoteSettings, file: Path) -> int:
     """Return the number of requests that have no vote in the journal yet."""
+    return len(list_missing_votes(requests, settings, file))
+
+
+def list_missing_votes(requests: Iterable[VoteRequest], settings: VoteSettings, file: Path) -> list[VoteRequest]:
+    """Return the different requests that have no vote in the journal yet."""
     cached = {line["key"] for line in journal.read_records(file) if _is_reusable(line)}
-    return len({settings.key(request) for request in requests} - cached)
+    by_key = {settings.key(request): request for request in requests}
+    return [request for key, request in by_key.items() if key not in cached]
 
 
 def _is_reusable(line: Mapping[str, Any]) -> bool:

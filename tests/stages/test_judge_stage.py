@@ -175,10 +175,20 @@ def test_a_wrong_word_is_one_message(
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(run: CommandLine, judge: ChatServer, tmp_path: Path) -> None:
-    file = predictions(tmp_path / "m" / "g.json", {"1": "good"})
-    done = run(*words(judge, f"judge_stage.folder={file}", "dry_run=true"))
-    assert done.returncode == 0 and "tasks: 1, without a result: 0" in done.stderr
+    file = predictions(tmp_path / "m" / "g.json", {"1": "good", "2": "good too", "3": ""})
+    reference = predictions(tmp_path / "r" / "g.json", {name: f"good best {name}" for name in "123"})
+    command = words(
+        judge, f"judge_stage.folder={file}", f"judge_stage.reference={reference}", "judge.votes=2",
+        "judge.second_look=null", "judge.max_tokens=100", "judge.usd_per_million_in=0", "judge.usd_per_million_out=10",
+    )  # fmt: skip
+    done = run(*command, "dry_run=true")
+    assert done.returncode == 0 and "tasks: 3, without a result: 0" in done.stderr
+    assert "expected for 3 tasks, by the lengths of the judge's prompts" in done.stderr
+    assert "calls: at most 18 requests of the judge" in done.stderr  # 5 answers by 2 votes, 2 pairs by 2 in 2 orders
+    assert " in + 1,800 out" in done.stderr and "USD: at most 0.0180" in done.stderr
     assert not judge.requests and not run.outputs.exists()
+    assert run(*command).returncode == 0 and len(judge.requests) == 18
+    assert "expected: nothing, all votes are done" in run(*command, "dry_run=true").stderr
 
 
 def test_what_is_judged_belongs_to_this_stage(run: CommandLine) -> None:

@@ -194,4 +194,7 @@ def test_folders_that_hold_no_answers_are_refused_in_one_line(tmp_path: Path) ->
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     run = write_run(tmp_path, [True, False])
     made, printed = check_again(tmp_path, run, "dry_run=true")
-    assert made is None and "2 answers would be checked" in printed
+    assert made is None and "2 answers would be checked" in printed and "expected" not in printed
+    judge = ("judge=stabletoolbench", "judge.model=j", "judge.votes=3", "judge.second_look=null")
+    made, printed = check_again(tmp_path, run, "dry_run=true", *judge)
+    assert made is None and "calls: at most 6 requests of the judge" in printed

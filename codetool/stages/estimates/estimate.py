@@ -18,8 +18,9 @@ class Estimate:
 
     tasks: int
     """Number of tasks that it is the cost of."""
-    basis: Literal["bound", "measured"]
-    """`bound`: the most that the search may ask for. `measured`: what finished tasks of the folder took."""
+    basis: Literal["bound", "measured", "votes"]
+    """`bound`: the most that the search may ask for; `votes`: the most that a judge's votes may. `measured`: what
+    finished tasks of the folder took."""
     measured: int = 0
     """Number of finished tasks that were measured."""
     calls: Mapping[str, float] = field(default_factory=dict)
@@ -49,10 +50,11 @@ class Estimate:
 def describe_estimate(estimate: Estimate) -> Iterator[str]:
     """Yield the lines that a dry run prints of an estimate."""
     if not estimate.tasks:
-        yield "expected: nothing, all tasks are done"
+        yield f"expected: nothing, all {'votes' if estimate.basis == 'votes' else 'tasks'} are done"
         return
-    most = "at most " if estimate.basis == "bound" else ""
-    how = "the search's upper bound" if most else f"what {estimate.measured} finished tasks took"
+    most = "" if estimate.basis == "measured" else "at most "
+    bounds = {"bound": "the search's upper bound", "votes": "the lengths of the judge's prompts"}
+    how = bounds.get(estimate.basis, f"what {estimate.measured} finished tasks took")
     yield f"expected for {estimate.tasks} task{'' if estimate.tasks == 1 else 's'}, by {how}:"
     calls = ", ".join(f"{count:,.0f} {name}" for name, count in estimate.calls.items())
     yield f"  calls: {most}{calls or 'none'}"
@@ -63,7 +65,7 @@ def describe_estimate(estimate: Estimate) -> Iterator[str]:
     ]
     spread = f" (± {100 * estimate.spread:.0f} %)" if estimate.spread is not None else ""
     yield f"  tokens: {most}{', '.join(parts) or '0'}{spread}"
-    unknown = "unknown before a few tasks are done" if most else "unknown"
+    unknown = "unknown before a few tasks are done" if estimate.basis == "bound" else "unknown"
     yield f"  time: {unknown if estimate.seconds is None else format_duration(estimate.seconds)}"
     yield f"  USD: {'no model has a price' if estimate.usd is None else f'{most}{estimate.usd:,.4f}'}"
     if estimate.flops is not None:

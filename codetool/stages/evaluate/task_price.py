@@ -17,7 +17,7 @@ from codetool.prm.ensemble import list_models
 def find_rates(config: RunConfig) -> Rates:
     """Return the prices of all models of a run that have one, and the sizes of those whose size is known."""
     models = list(_list_models(config))
-    prices = {name: price for name, option in models if (price := _find_price(config, option)) is not None}
+    prices = {name: price for name, option in models if (price := find_price(config, option)) is not None}
     sizes = {name: size for name, option in models if (size := _find_size(config, option)) is not None}
     return Rates(prices, sizes)
 
@@ -79,7 +79,7 @@ def _list_models(config: RunConfig) -> Iterator[tuple[str, Any]]:
     yield "judge", config.judge
 
 
-def _find_price(config: RunConfig, option: Any) -> Price | None:
+def find_price(config: RunConfig, option: Any) -> Price | None:
     """Return the price that the option's own settings give, else the one of the table; None without either."""
     if _has_price(option):
         price: Price = option.usd

@@ -24,6 +24,7 @@ from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.evaluation import judged_results
 from codetool.evaluation.summary import RunSummary, encode_summary, summarize_results
+from codetool.judges.cases import JudgeInput
 from codetool.judges.endpoint_judge import Comparison, NoJudge
 from codetool.judges.votes import VOTE_SHAPE, VOTES_FILE
 from codetool.runs import damaged_lines, journal
@@ -32,6 +33,8 @@ from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import count_results_by_code, record_session
 from codetool.runs.repeats import name_repeat
 from codetool.stages import run_folder
+from codetool.stages.estimates.estimate import describe_estimate
+from codetool.stages.estimates.vote_estimate import estimate_votes
 from codetool.stages.evaluate.announcement import print_other_code
 from codetool.stages.evaluate.run import write_config
 from codetool.stages.evaluate.summary_display import build_groups_table, build_metrics_table, describe_judging
@@ -86,6 +89,9 @@ def judge(
     if sweep is None:
         _announce(choices, answers, reference, path, console)
     if config.dry_run:
+        estimate = estimate_votes(config, path, *_pair_inputs(answers, reference))
+        for line in describe_estimate(estimate):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         print_other_code(config, path, console)
         return RunOutcome(path)
     with ExitStack() as stack:
@@ -181,6 +187,12 @@ def _count_missing(answers: AnswerSource, system: AnswerSource) -> int:
     return sum(name not in system.inputs for name in answers.asked)
 
 
+def _pair_inputs(answers: AnswerSource, reference: AnswerSource | None) -> tuple[list[JudgeInput], list[JudgeInput]]:
+    """Return what is judged of each requested task, and of the reference's answers to them."""
+    own = [answers.get_input(name) for name in answers.asked]
+    return own, [reference.get_input(case.task_id, case.query) for case in own] if reference else []
+
+
 def _judge_answers(
     config: RunConfig,
     answers: AnswerSource,
@@ -192,8 +204,7 @@ def _judge_answers(
     """Request the missing votes, write `judged.jsonl`, and return its lines and the judge's counts."""
     judged_results.delete_judged_lines(path)
     file, seed = path / VOTES_FILE, config.seed
-    own = [answers.get_input(name) for name in answers.asked]
-    other = [reference.get_input(case.task_id, case.query) for case in own] if reference else []
+    own, other = _pair_inputs(answers, reference)
     with show_vote_progress(
         config.judge, map(config.judge.build_vote_requests, (*own, *other)), path, seed, console, loggers
     ) as count:

@@ -38,8 +38,10 @@ from codetool.runs.plugin_code import compute_plugin_checksums
 from codetool.runs.provenance import PROVENANCE_FILE, read_provenance, record_session
 from codetool.runs.repeats import find_task_id, get_original, map_to_originals, repeat_tasks
 from codetool.stages import run_folder
+from codetool.stages.estimates.estimate import describe_estimate
+from codetool.stages.estimates.vote_estimate import estimate_votes
 from codetool.stages.evaluate.summary_display import build_metrics_table
-from codetool.stages.judge.judge_run import judge_answers
+from codetool.stages.judge.judge_run import judge_answers, load_judge_inputs
 from codetool.stages.recheck.benchmark_choice import choose_benchmark
 from codetool.stages.recheck.recheck_answers import AnswerRechecker, Flip, find_flips
 from codetool.stages.recheck.settings import RecheckConfig
@@ -79,7 +81,8 @@ def recheck(config: RunConfig, choices: Mapping[str, str], console: Console) -> 
     if job.note is not None:
         console.print(job.note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if config.dry_run:
-        printed.print(f"{path}: {_count_answers(job)} would be checked", markup=False, highlight=False, soft_wrap=True)
+        for line in (f"{path}: {_count_answers(job)} would be checked", *_describe_judging(config, job, path)):
+            printed.print(line, markup=False, highlight=False, soft_wrap=True)
         return 0
     with ExitStack() as stack:
         run_folder.lock_folder(path, stack, False, (RESULTS,))
@@ -189,6 +192,13 @@ def _remove_votes(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return the line as it is in `results.jsonl`."""
     metrics = {name: value for name, value in line["metrics"].items() if name not in ("sopr", "sowr")}
     return {name: value for name, value in line.items() if name != "judged"} | {"metrics": metrics}
+
+
+def _describe_judging(config: RunConfig, job: _Recheck, path: Path) -> Iterator[str]:
+    """Yield what the judge's votes on the answers are expected to cost; nothing without a judge."""
+    if not isinstance(config.judge, NoJudge):
+        cases = list(load_judge_inputs(job.folder, {task.id: task for task in job.tasks}))
+        yield from describe_estimate(estimate_votes(config, path, cases))
 
 
 def _write_flips(path: Path, flips: Sequence[Flip]) -> None:
