@@ -253,8 +253,7 @@ def test_a_prm_that_cannot_be_had_leaves_no_folder(run: CommandLine, collected: 
 
 def test_only_the_prm_and_the_data_name_the_result(run: CommandLine, collected: Path, copy: Path) -> None:
     inside(run, *words(collected, "prm=random"))
-    others = ("search=chain", "policy=openai", "policy.model=m", "policy.base_url=http://h/v1")
-    for data, *more in ((collected, *others, "evaluate_prm.threshold=0.7"), (copy / "process.jsonl",)):
+    for data, *more in ((collected, "concurrency=3", "evaluate_prm.threshold=0.7"), (copy / "process.jsonl",)):
         told = inside(run, *words(Path(data), "prm=random", *map(str, more)))
         assert "scored already: 0" not in told and folder(run)
     content = (copy / "process.jsonl").read_text().splitlines(keepends=True)

@@ -170,7 +170,7 @@ def test_what_changes_the_weights_changes_the_folder(model: Path, data: Path, tm
     base = dry(model, data, tmp_path)
     same = [
         ("train.threads=2",),
-        ("search=greedy",),
+        ("figures=[pdf]",),
         ("train.checkpoint_every_n_steps=3",),
         ("train.gradient_checkpointing=true",),
         (
