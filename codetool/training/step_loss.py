@@ -106,6 +106,15 @@ def compute_entropies(logits: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def estimate_kl(now: Tensor, reference: Tensor) -> Tensor:
+    """Return the k3 estimate of the KL divergence from a reference policy at each token, `(targets,)`, in nats.
+
+    Source: Schulman 2020, http://joschu.net/blog/kl-approx.html
+    """
+    difference = reference - now
+    return difference.exp() - difference - 1
+
+
 class MetricSums:
     """Metrics that are added up over forward passes."""
 

@@ -259,7 +259,9 @@ def test_kl_and_entropy_of_a_training_are_those_of_its_last_updates(tmp_path: Pa
     assert measured == {"loss": 0.5, "updates": 20, "kl": pytest.approx(1.95), "entropy": 2.0}
 
 
-def test_a_collection_is_measured_by_its_groups_and_the_certainty_of_the_policy(tmp_path: Path) -> None:
+def test_a_collection_is_measured_by_its_groups_and_the_certainty_of_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example = {"task_id": "a", "multiplicity": 1, "soft": 0.5}
     lines = [
         example | {"group": "0", "soft": 1.0}, example | {"group": "0", "soft": 0.0},  # differ
@@ -273,7 +275,11 @@ def test_a_collection_is_measured_by_its_groups_and_the_certainty_of_the_policy(
     (tmp_path / "metrics.json").write_text('{"metrics": {"duplicates": {"value": 0.25}}}')
     measured = round_metrics.measure_collection(tmp_path, [])
     assert (measured["groups"], measured["groups_with_spread"], measured["duplicates"]) == (3, 1 / 3, 0.25)
-    assert measured["log_probability"] is None and measured["solved"] == 1
+    assert measured["log_probability"] is None and measured["entropy"] is None and measured["solved"] == 1
+    drawn = [{"log_probability": value, "tokens_out": 4} for value in (-3.0, -1.0, None)]
+    monkeypatch.setattr(round_metrics.TreeFile, "read_trees", lambda file, task_ids: [{"nodes": drawn}])
+    told = round_metrics.measure_collection(tmp_path, ["a"])
+    assert (told["log_probability"], told["entropy"]) == (-0.5, 0.5)  # nats a token
     flat = round_metrics.flatten_metrics({"round": 1, "collection": measured, "models": {"policy": "x"}})
     assert flat["collection/groups_with_spread"] == 1 / 3 and "collection/log_probability" not in flat
 

@@ -90,7 +90,13 @@ def test_the_loss_of_a_pair_is_that_of_the_paper() -> None:
     expected = 2 * math.log(1 + math.exp(-1.0)) + math.log(1 + math.exp(-0.5))
     assert float(found.summed) == pytest.approx(expected)
     assert {name: float(total / weight) for name, (total, weight) in found.metrics.items()} == pytest.approx(
-        {"reward_margin": 2.5 / 3, "accuracy": 1.0, "reward_better": 0.5, "reward_worse": -1 / 3}
+        {
+            "reward_margin": 2.5 / 3,
+            "accuracy": 1.0,
+            "reward_better": 0.5,
+            "reward_worse": -1 / 3,
+            "kl": (2 * (math.exp(-0.5) + 0.5 - 1) + math.e - 2) / 4,
+        }
     )
     more = DPOLoss(DPOConfig(**DPO), [StepPair(4, 7, 2.0), StepPair(4, 9, 1.0)])
     again = more.compute(outputs([-1.0, -2.0, -3.0, -1.0], [-1.5, -2.5, -2.0, -1.0], (4, 4, 7, 9), [1.0] * 4))

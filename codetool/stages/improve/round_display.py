@@ -13,8 +13,8 @@ from codetool.tracking.run_content import Table as LoggedTable
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "solved": ("collection", "solved"), "spread": ("collection", "groups_with_spread"),
-    "duplicates": ("collection", "duplicates"), "log p/token": ("collection", "log_probability"),
-    "loss": ("training", "loss"), "KL": ("training", "kl"), "entropy": ("training", "entropy"),
+    "duplicates": ("collection", "duplicates"), "entropy": ("collection", "entropy"),
+    "loss": ("training", "loss"), "KL": ("training", "kl"), "entropy after": ("training", "entropy"),
     "errors/step": ("evaluation", "tool_errors_per_step"),
     "no tools": ("evaluation", "answers_without_tools"), "copies": ("evaluation", "answers_copying_query"),
 }  # fmt: skip

@@ -25,12 +25,14 @@ def measure_collection(folder: Path, tasks: Sequence[str]) -> Metrics:
 
     `groups_with_spread` is the share of the groups of two or more drawn candidates whose estimates are not all equal;
     without spread a group says nothing about which sibling is better. `log_probability` is the mean per token of the
-    drawn steps in nats, and its negative estimates the policy's entropy; None where the policy has not told it.
+    drawn steps in nats, and `entropy`, its negative, an estimate of the entropy of a token; None where the policy has
+    not told it.
     """
     groups = _count_groups(folder / PROCESS_FILE)
     nodes = [node for tree in TreeFile(folder / TREES).read_trees(tasks) for node in tree["nodes"]]
     known = [node for node in nodes if node.get("log_probability") is not None and node.get("tokens_out")]
     tokens = sum(node["tokens_out"] for node in known)
+    certainty = sum(node["log_probability"] for node in known) / tokens if tokens else None
     return {
         "tasks": len(tasks),
         "solved": count_data(folder, "solved_trees"),
@@ -39,7 +41,8 @@ def measure_collection(folder: Path, tasks: Sequence[str]) -> Metrics:
         "groups": len(groups),
         "groups_with_spread": sum(groups) / len(groups) if groups else None,
         "duplicates": read_metrics(folder)["metrics"].get("duplicates", {}).get("value"),
-        "log_probability": sum(node["log_probability"] for node in known) / tokens if tokens else None,
+        "log_probability": certainty,
+        "entropy": None if certainty is None else -certainty,
     }
 
 

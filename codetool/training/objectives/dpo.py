@@ -95,11 +95,11 @@ class DPOLoss:
             self._pairs[pair.better].append(pair)
 
     def compute(self, outputs: Any) -> Any:
-        """Return the loss of a forward pass; metrics: reward margin, accuracy, and the change of both rewards."""
+        """Return the loss of a forward pass; metrics: reward margin, accuracy, change of both rewards, a token's KL."""
         import torch
         import torch.nn.functional as F
 
-        from codetool.training.step_loss import StepLosses
+        from codetool.training.step_loss import StepLosses, estimate_kl
 
         now = outputs.log_probabilities
         places = {step: place for place, step in enumerate(dict.fromkeys(outputs.steps))}
@@ -110,11 +110,11 @@ class DPOLoss:
         empty = now.new_zeros(len(places))
         rewards = self._settings.beta * empty.index_add(0, of_step, now - outputs.initial)
         means = empty.index_add(0, of_step, now) / of_step.bincount()
-        members = torch.tensor([(places[pair.better], places[pair.worse]) for pair in pairs], device=now.device)
-        better, worse = members.T
-        weights = now.new_tensor([pair.weight for pair in pairs])
-        margins, total = rewards[better] - rewards[worse], weights.sum()
+        better, worse = torch.tensor([(places[pair.better], places[pair.worse]) for pair in pairs]).to(now.device).T
+        margins, weights = rewards[better] - rewards[worse], now.new_tensor([pair.weight for pair in pairs])
         losses = F.softplus(-margins) - self._settings.sft_weight * means[better]
         metrics = {"reward_margin": margins, "accuracy": (margins > 0).to(margins.dtype)}
         metrics |= {"reward_better": rewards[better], "reward_worse": rewards[worse]}
-        return StepLosses((losses * weights).sum(), {k: ((v * weights).sum(), total) for k, v in metrics.items()})
+        sums = {name: ((values * weights).sum(), weights.sum()) for name, values in metrics.items()}
+        sums["kl"] = estimate_kl(now.detach(), outputs.initial).sum(), now.new_tensor(float(len(now)))
+        return StepLosses((losses * weights).sum(), sums)

@@ -95,7 +95,7 @@ class GRPOLoss:
         """Return the loss; metrics: clip share, KL, entropy, absolute advantage, share of groups left out."""
         import torch
 
-        from codetool.training.step_loss import StepLosses, gather_by_step
+        from codetool.training.step_loss import StepLosses, estimate_kl, gather_by_step
 
         now, settings = outputs.log_probabilities, self._settings
         recorded = {i: torch.tensor(self._recorded[i]) for i in set(outputs.steps) & self._recorded.keys()}
@@ -105,7 +105,7 @@ class GRPOLoss:
         clipped = ratios.clamp(1 - settings.clip_low, 1 + settings.clip_high)
         gains = torch.minimum(ratios * advantages, clipped * advantages)
         reference = outputs.initial if self.reads_initial else old
-        kl = (reference - now).exp() - (reference - now) - 1
+        kl = estimate_kl(now, reference)
         metrics = {
             "clip_share": (ratios * advantages > gains).to(now.dtype),
             "kl": kl,
