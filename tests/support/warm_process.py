@@ -38,8 +38,8 @@ ADDRESS_VARIABLE = "CODETOOL_TESTS_WARM_PROCESS"
 START_SECONDS = 300.0
 GC_THRESHOLDS = (20_000, 10, 10)
 """Tests and their commands are short: rare garbage collections save more time than their memory is worth."""
-LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.")
-"""Modules that run when they are imported, or that belong into the sandbox."""
+LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.", "codetool.stages.engine.ray_cluster")
+"""Modules that run when they are imported, that belong into the sandbox, or that need an extra."""
 
 
 def run_warm(command: Sequence[str], *, timeout: float = 600) -> subprocess.CompletedProcess[str]:
