@@ -69,17 +69,6 @@ def check(run: CommandLine, process: WarmProcess, local: Path) -> str:
     return err
 
 
-def test_a_killed_worker_is_replaced(run: CommandLine, policy: ChatServer, nodes: RayNodes, local: Path) -> None:
-    process = start(run, policy, nodes)
-    wait_for_results(run, process)
-    workers = nodes.list_workers()
-    assert len(workers) == 2  # one on each node that has a CPU
-    workers[0].kill()
-    err = check(run, process, local)
-    assert err.count("was lost") == 1 and "Traceback" not in err and "(raylet" not in err
-    assert nodes.wait_until_idle(10) == []  # the user's cluster goes on, without anything of the run
-
-
 def test_a_killed_command_goes_on_and_leaves_no_worker(
     run: CommandLine, policy: ChatServer, nodes: RayNodes, local: Path
 ) -> None:
@@ -91,8 +80,17 @@ def test_a_killed_command_goes_on_and_leaves_no_worker(
     check(run, start(run, policy, nodes), local)
 
 
-def test_a_removed_node_loses_no_task(run: CommandLine, policy: ChatServer, nodes: RayNodes, local: Path) -> None:
+def test_a_removed_node_and_a_killed_worker_lose_no_task(
+    run: CommandLine, policy: ChatServer, nodes: RayNodes, local: Path
+) -> None:
     process = start(run, policy, nodes)
     wait_for_results(run, process)
+    assert len(nodes.list_workers()) == 2  # one on each node that has a CPU
     nodes.remove()
-    assert "was lost" in check(run, process, local)
+    wait_for_results(run, process, 2)
+    [worker] = nodes.list_workers()
+    worker.kill()
+    err = check(run, process, local)
+    assert err.count("was lost") >= 2  # Ray may put a worker on the removed node once more, before it knows
+    assert "Traceback" not in err and "(raylet" not in err
+    assert nodes.wait_until_idle(10) == []  # the user's cluster goes on, without anything of the run

@@ -94,21 +94,23 @@ def main(count: int, commands: IO[str], answers: IO[str]) -> None:
     folder = tempfile.mkdtemp(prefix="ray-nodes-")
     with end_workers_if_killed(MARK_VARIABLE, [folder]):
         mark = f"{MARK_VARIABLE}={os.environ[MARK_VARIABLE]}"
-        small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **small})
-        small.pop("include_dashboard")
-        nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(count)]
-        cluster.wait_for_nodes()
-        print(cluster.address, file=answers, flush=True)
-        for command in commands:
-            if command.strip() == "add":
-                nodes.append(cluster.add_node(num_cpus=1, **small))
-            else:
-                cluster.remove_node(nodes.pop(), allow_graceful=False)
-            print("done", file=answers, flush=True)
-        cluster.shutdown()
-        kill_marked_processes(mark)
-        remove_temporary_files([folder])
+        try:
+            small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **small})
+            small.pop("include_dashboard")
+            nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(count)]
+            cluster.wait_for_nodes()
+            print(cluster.address, file=answers, flush=True)
+            for command in commands:
+                if command.strip() == "add":
+                    nodes.append(cluster.add_node(num_cpus=1, **small))
+                else:
+                    cluster.remove_node(nodes.pop(), allow_graceful=False)
+                print("done", file=answers, flush=True)
+            cluster.shutdown()
+        finally:
+            kill_marked_processes(mark)
+            remove_temporary_files([folder])
 
 
 if __name__ == "__main__":
