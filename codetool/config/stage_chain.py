@@ -76,6 +76,8 @@ def gather_prefixed(overrides: Sequence[str]) -> list[str]:
                 f"{override}: {name!r} is no part of a round. Allowed: {allowed}.{suggest(name, IMPROVE_PARTS)}"
             )
     others = [override for override in overrides if override not in prefixed]
+    if given := [override for override in others if get_key(override) == "improve.parts"]:
+        raise ConfigError(f"{given[0]}: settings of parts have prefixes here. Write these so too: {prefixed[0]}.")
     return [*others, f"improve.parts=[{','.join(map(quote_value, prefixed))}]"]
 
 

@@ -12,6 +12,7 @@ from codetool.errors import ConfigError, MissingError
 from codetool.runs.bounded_input import iterate_lines
 
 T = TypeVar("T")
+HOW_TO_MEND = "Run the command that wrote it again, with fresh=true if need be, or name another file"
 
 
 def read_records(paths: Sequence[Path], name: str, kind: TypeAdapter[T]) -> list[T]:
@@ -41,7 +42,7 @@ def _read_file(file: Path, kind: TypeAdapter[T]) -> Iterator[T]:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
     if not count:
-        raise MissingError(f"{file} is empty.")
+        raise MissingError(f"{file} is empty. {HOW_TO_MEND}.")
 
 
 def _parse_line(file: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T:
@@ -50,4 +51,5 @@ def _parse_line(file: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T
     except ValidationError as error:
         first = error.errors()[0]
         field_path = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{file}, line {number}: {field_path + ': ' if field_path else ''}{first['msg']}.") from error
+        reason = f"{field_path + ': ' if field_path else ''}{first['msg']}"
+        raise ConfigError(f"{file}, line {number}: {reason}. {HOW_TO_MEND}.") from error

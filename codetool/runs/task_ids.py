@@ -21,9 +21,10 @@ def load_task_ids(setting: str, file: Path) -> tuple[str, ...]:
     try:
         content = parse_json(read_text(file))
         if not isinstance(content, list | dict) or not content:
-            raise ValueError(f"it holds {type(content).__name__}")
+            raise ValueError("it has no ids" if content in ([], {}) else f"it holds {type(content).__name__}")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{setting}={file} is no JSON file of task ids, a list or an object: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{setting}={file} is no JSON file of task ids, a list or an object: {reason}") from error
     return tuple(dict.fromkeys(map(str, content)))
 
 

@@ -23,7 +23,6 @@ ADVICE = {
     errno.ENOENT: _WAS_REMOVED,
     errno.ENOTDIR: _WAS_REMOVED,
     errno.ESTALE: _WAS_REMOVED,
-    errno.EEXIST: "Remove this file, which has the name of a folder, or name another folder",
     errno.EISDIR: "Remove this folder, which has the name of a file",
     errno.EMFILE: "Raise the limit on open files (ulimit -n)",
 }
@@ -41,7 +40,14 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 
 def describe_write_error(path: Path, error: OSError) -> str:
     """Return the message for an OSError of writing `path`."""
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and (file := _find_file_above(path)) is not None:
+        return f"{path} cannot be written: {file} is a file. Remove it, or name another folder."
     reason = os.strerror(error.errno) if error.errno else str(error)
     advice = ADVICE.get(error.errno or 0, "Check the disk")
     outlook = _WHEN_REMOVED if advice is _WAS_REMOVED else "What is finished is kept, and the same command continues"
     return f"{path} cannot be written: {reason}. {advice}. {outlook}."
+
+
+def _find_file_above(path: Path) -> Path | None:
+    """Return what is a file where `path` needs a folder; None if nothing is."""
+    return next((each for each in (path, *path.parents) if os.path.isfile(each)), None)  # noqa: PTH113

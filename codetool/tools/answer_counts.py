@@ -82,6 +82,4 @@ class BrokerCounts:
 
     def __add__(self, other: Self) -> BrokerCounts:
         """The sum over two processes, which read the same recorded answers."""
-        return BrokerCounts(
-            self.tally + other.tally, self.cache + other.cache, max(self.recorded, other.recorded)
-        )
+        return BrokerCounts(self.tally + other.tally, self.cache + other.cache, max(self.recorded, other.recorded))

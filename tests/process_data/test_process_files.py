@@ -77,7 +77,7 @@ def test_files_that_are_missing_or_empty_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="holds no process.jsonl.*stage=collect"):
         examples.load_examples([tmp_path])
     (tmp_path / "process.jsonl").touch()
-    with pytest.raises(MissingError, match="is empty"):
+    with pytest.raises(MissingError, match="is empty. Run the command that wrote it again"):
         examples.load_examples([tmp_path])
 
 

@@ -172,6 +172,7 @@ def test_settings_go_to_the_parts_that_read_them_and_a_prefix_names_one() -> Non
         ("limit=3", "limit=3: stage=improve sets it"),
         ("collect:ids=x.json", "ids=x.json: stage=improve sets it"),
         ("evalute:search=chain", "'evalute' is no part of a round"),
+        ("improve.parts=[foo]", "improve.parts=[foo]: settings of parts have prefixes here. Write these so too: coll"),
         ("collect:search.widht=2", "collect: search.widht=2: no such option"),
     ],
 )
@@ -182,6 +183,13 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_runs(
         run_improve(list_words(model, tmp_path / "outputs", word))
     assert said in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_part_of_a_round_is_named_before_its_setting() -> None:
+    with pytest.raises(ConfigError, match="'foo:a=1' is no setting of a part. Write it without improve.parts"):
+        compose_run("stage=improve", "improve.parts=['foo:a=1']")
+    with pytest.raises(ConfigError, match="'collect:a' is no setting of a part"):
+        compose_run("stage=improve", "improve.parts=['collect:a']")
 
 
 def test_each_split_must_have_enough_tasks_and_no_task_is_trained_and_evaluated_on() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
+from codetool.config.stage_chain import IMPROVE_PARTS
 from codetool.runs.operational import Operational
 
 
@@ -50,3 +51,14 @@ class ImproveConfig:
     """Value of `benchmark.split` for the evaluations; None leaves the benchmark as it is."""
     parts: Annotated[tuple[str, ...], Operational]
     """Overrides of one part, each with the part's name before it, `collect:search.n=8`. What they set is hashed."""
+
+    @field_validator("parts")
+    @classmethod
+    def _check_parts(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        for override in parts:
+            if override.partition(":")[0] not in IMPROVE_PARTS or "=" not in override:
+                raise ValueError(
+                    f"{override!r} is no setting of a part. Write it without improve.parts, as in collect:search.n=8; "
+                    f"parts are {', '.join(IMPROVE_PARTS)}"
+                )
+        return parts
