@@ -96,6 +96,7 @@ def test_two_rounds_run_to_the_end_keep_the_best_and_resume_where_they_were_stop
     assert outcome.metrics["metrics"]["success"] == records[best]["evaluation"]["success"]
     assert "--- round 1 of 2: train, policy on 1 folder (finished already: collect)" in said
     assert "--- round 1 of 2: collect" not in said and "round 2: success on dev" in said
+    assert said.count("finished already: ") == 1 + said.count("finished already: 0")
     assert (outcome.folder / "success.svg").is_file()
     drawn = [json.loads((outcome.folder / f"round-{k}" / "tasks.json").read_text()) for k in (1, 2)]
     assert len({*drawn[0], *drawn[1]}) == 6  # no task twice

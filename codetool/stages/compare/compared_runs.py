@@ -121,7 +121,10 @@ def _refuse_other_benchmarks(runs: Sequence[ComparedRun]) -> None:
         both = f"{first.folder} and {other.folder}"
         mine, theirs = _describe_benchmark(first), _describe_benchmark(other)
         if mine != theirs:
-            raise ConfigError(f"compare.runs: {both} are of different benchmarks: {mine} and {theirs}.")
+            raise ConfigError(
+                f"compare.runs: {both} are of different benchmarks: {mine} and {theirs}. Name runs of the same "
+                "benchmark and split."
+            )
         if _list_checkers(first) != _list_checkers(other):
             raise ConfigError(
                 f"compare.runs: the answers of {both} were checked by different checkers. Check them by the same one: "

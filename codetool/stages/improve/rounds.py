@@ -45,6 +45,8 @@ class Rounds:
     is_quiet: bool = False
     """Whether parts and rounds are not announced, as in a cell of a sweep."""
     records: list[Record] = field(default_factory=list)
+    _begun: int | None = None
+    """The round whose parts this command has begun to announce."""
 
     def run_next(self) -> Record:
         """Run the next round, append its line to `rounds.jsonl`, and return it. Raises CodeToolError."""
@@ -131,7 +133,9 @@ class Rounds:
         parent = self._get_parent(number)
         finished = self._read_finished(number)
         if is_new := finished.get(part) != list(words):
-            done = f" (finished already: {', '.join(finished)})" if finished else ""
+            is_resumed = finished and self._begun != number
+            done = f" (finished already: {', '.join(finished)})" if is_resumed else ""
+            self._begun = number
             self._say(f"--- round {number} of {self.job.settings.rounds}: {part}, {description}{done}")
         with invoke_part(part, [*words, *self._place(words, parent)], self.job.flags) as (config, choices):
             shared = [run for other in self.share for run in other.glob(f"{parent.name}/{config.stage}/*")]
