@@ -75,7 +75,7 @@ from codetool.interfaces import ExecutorOption
         (["stage=train", "trainer._target_=codetool.search.budget.Budget"], "is no Trainer"),
         (
             ["stage=evaluate_prm", "evaluate_prm.agentprocessbench.parts=[nope]"],
-            "evaluate_prm.agentprocessbench.parts.0='nope': should be 'hotpotqa'",
+            "evaluate_prm.agentprocessbench.parts[0]='nope': should be 'hotpotqa'",
         ),
         (["policy.extra_body={a: {_target_: os.system}}"], "policy.extra_body.a._target_=os.system: is no class"),
         (["policy.extra_body={a: [{_target_: codetool.search.budget.Budget}]}"], "stands where no class can be chosen"),

@@ -341,7 +341,7 @@ def test_a_sweep_compares_the_best_rounds_of_its_cells(
     folders = sorted((tmp_path / "improve").iterdir())
     assert len(folders) == 3
     trained = [read_rounds(folder)[1]["training"] for folder in folders]
-    assert all(each["updates"] for each in trained) and sum("kl" in each for each in trained) == 1
+    assert all(each["updates"] for each in trained) and sum("kl" in each for each in trained) == 2  # dpo and grpo
     best = [json.loads((folder / "metrics.json").read_text())["metrics"]["success"]["value"] for folder in folders]
     assert sorted(float(row["success"]) for row in rows) == sorted(best)
 
