@@ -9,7 +9,7 @@ import pytest
 from data_folder import show_data_to
 from kept_certificates import keep_certificates
 from parsed_options import keep_parsed_options
-from warm_process import GC_THRESHOLDS, share_warm_process
+from warm_process import FORKED_PYTHON, GC_THRESHOLDS, share_warm_process
 
 # Test processes run side by side, one for each core: more threads in each would only contend for the cores.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_certificates()
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         share_warm_process()
+        config.option.tx = [f"popen//python={FORKED_PYTHON}"] * len(config.option.tx)
         gc.enable()  # this process collects no tests
 
 

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class SharedTable:
         return pickle.loads(self._kept[key])
 
 
+@cache
 def keep_parsed_options() -> None:
     """Keep the parsed files of `conf/`, and what Hydra makes of each choice of options, for later configurations."""
     folder = Path(os.environ.get(FOLDER_VARIABLE) or _make_shared_folder())

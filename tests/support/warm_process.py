@@ -1,45 +1,35 @@
 """Run `python run.py` in a fork of a process that has imported everything already: a tenth of the start-up time.
 
 A command gets what it would get from a shell: a process of its own with its own arguments, environment, standard
-streams and exit code. The parent of the forks imports and never computes, so that it has a single thread.
+streams and exit code. The test processes of the whole suite are forks of that process too.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import gc
 import json
 import os
-import pkgutil
 import select
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from parsed_options import keep_parsed_options
-
 ROOT = Path(__file__).parents[2]
-PRELOADED = (
-    "hydra", "torch", "transformers", "pytorch_lightning", "peft", "openai.resources.chat", "fastapi", "uvicorn",
-    "anyio._backends._asyncio", "httpcore", "jiter", "antlr4.LL1Analyzer", "rich._emoji_codes", "encodings.utf_8_sig",
-)  # fmt: skip
-"""What the modules of codetool import where they are called."""
 ADDRESS_VARIABLE = "CODETOOL_TESTS_WARM_PROCESS"
 """Environment variable with the address of the warm process that test processes share."""
+FORKED_PYTHON = shlex.join([sys.executable, __file__])
+"""A command that takes `-c CODE` as Python does, and runs it in a fork of the warm process."""
 START_SECONDS = 300.0
 GC_THRESHOLDS = (20_000, 10, 10)
 """Tests and their commands are short: rare garbage collections save more time than their memory is worth."""
-LEFT_OUT = ("codetool.__main__", "codetool.execution.inside.", "codetool.stages.engine.ray_cluster")
-"""Modules that run when they are imported, that belong into the sandbox, or that need an extra."""
 
 
 def run_warm(command: Sequence[str], *, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -65,16 +55,15 @@ class WarmProcess:
         self._texts: tuple[str, str] | None = None
         self._files = (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115
         self._connection = _connect()
-        request = {"words": self.args[2:], "environment": dict(environment or os.environ), "folder": str(ROOT)}
-        descriptors = [file.fileno() for file in self._files]
-        socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
-        self._connection.shutdown(socket.SHUT_WR)
-        self.pid = int(self._read_line())
+        request = {"words": self.args[2:], "environment": dict(environment or os.environ)}
+        with open(os.devnull) as nothing:  # noqa: PTH123
+            _ask(self._connection, request, [nothing, *self._files])
+        self.pid = int(_read_line(self._connection))
 
     def poll(self) -> int | None:
         """The exit code, None while the command runs."""
         if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
-            self.returncode = int(self._read_line())
+            self.returncode = int(_read_line(self._connection))
             self._connection.close()
         return self.returncode
 
@@ -108,16 +97,33 @@ class WarmProcess:
         """End the command as the kernel does when memory is short."""
         self.send_signal(signal.SIGKILL)
 
-    def _read_line(self) -> str:
-        """The warm process answers with one line when the command starts and one when it ends."""
-        self._connection.settimeout(START_SECONDS)
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = self._connection.recv(1)
-            if not byte:
-                raise RuntimeError("the warm process is gone")
-            line += byte
-        return line.decode()
+
+def run_code(code: str) -> int:
+    """Run `python -c CODE` in a fork of the warm process, with the streams of this process; returns its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the code decides what Ctrl-C does
+    with _connect() as connection:
+        _ask(connection, {"code": code, "environment": dict(os.environ)}, [sys.stdin, sys.stdout, sys.stderr])
+        _read_line(connection)  # its pid
+        return int(_read_line(connection, seconds=None))
+
+
+def _ask(connection: socket.socket, request: Mapping[str, Any], streams: Sequence[IO[Any]]) -> None:
+    """Send what is to be run with its standard input, output and error."""
+    content = json.dumps({"words": [], "code": None, "folder": str(ROOT), **request}).encode()
+    socket.send_fds(connection, [content], [stream.fileno() for stream in streams])
+    connection.shutdown(socket.SHUT_WR)
+
+
+def _read_line(connection: socket.socket, seconds: float | None = START_SECONDS) -> str:
+    """The warm process answers with one line when a process starts and one when it ends."""
+    connection.settimeout(seconds)
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte:
+            raise RuntimeError("the warm process is gone")
+        line += byte
+    return line.decode()
 
 
 def _content(file: IO[bytes]) -> bytes:
@@ -150,131 +156,11 @@ def _connect() -> socket.socket:
 def _launch_server() -> Path:
     """Start a warm process that ends with this one; returns the address at which it will listen."""
     address = Path(tempfile.mkdtemp()) / "socket"
-    server = subprocess.Popen([sys.executable, __file__, str(address)], cwd=ROOT, stdin=subprocess.PIPE)
+    command = [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(address)]
+    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)
     atexit.register(server.communicate)  # it ends when its standard input does
     return address
 
 
-def serve(address: str) -> None:
-    """Fork for each request on the socket until standard input ends."""
-    import importlib
-
-    sys.path.insert(0, str(ROOT))
-    from hydra.core.plugins import Plugins
-
-    import codetool
-    from codetool.http.connection_pools import load_ssl_context
-
-    packages = pkgutil.walk_packages(codetool.__path__, "codetool.")
-    for name in (*PRELOADED, *(module.name for module in packages if not module.name.startswith(LEFT_OUT))):
-        importlib.import_module(name)
-    Plugins.instance()  # looks through Hydra's own plugins
-    keep_parsed_options()
-    _compose_once()
-    _load_replica()
-    load_ssl_context()
-    gc.collect()
-    gc.freeze()  # no fork copies memory in order to look through what was imported
-    gc.set_threshold(*GC_THRESHOLDS)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen()
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    _accept_commands(listener)
-
-
-def _accept_commands(listener: socket.socket) -> None:
-    """Fork a process for each command, and tell its pid and its exit code. Never returns."""
-    ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(wake)
-    running: dict[int, socket.socket] = {}
-    while True:
-        ready, _, _ = select.select([listener, ended], [], [])
-        if ended in ready:
-            os.read(ended, 1 << 16)
-            while running and (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-                with running.pop(found[0]) as connection:
-                    _answer(connection, os.waitstatus_to_exitcode(found[1]))
-        if listener in ready:
-            connection, _ = listener.accept()
-            request, descriptors = _receive(connection)
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for open_socket in (listener, connection, *running.values()):
-                    open_socket.close()
-                _run_command(request, descriptors)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            running[pid] = connection
-            _answer(connection, pid)
-
-
-def _receive(connection: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
-    """Receive a request, and the file descriptors of standard output and error."""
-    received, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
-    while part := connection.recv(1 << 20):
-        received += part
-    return json.loads(received), descriptors
-
-
-def _answer(connection: socket.socket, number: int) -> None:
-    """Send one line to the test that asked, if it still listens."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.sendall(f"{number}\n".encode())
-
-
-def _compose_once() -> None:
-    """Compose and validate once, so that the parsers of overrides and interpolations have learned their grammar."""
-    from codetool.config.overrides import compose_all, validate_all
-
-    validate_all(compose_all(["policy=openai", "policy.model=m", "policy.base_url=http://localhost/v1", "prm=none"]))
-
-
-def _load_replica() -> None:
-    """Load the replica of TMDB and what its searches look through."""
-    from datetime import date
-
-    from codetool.tmdb.replica import load_app
-
-    store = load_app(date(2024, 6, 1)).state.catalog.store  # the date in conf/replica/tmdb.yaml
-    for name in ("movie_index", "show_index", "person_index", "movies_of", "shows_of"):
-        getattr(store, name)
-
-
-def _run_command(request: dict[str, Any], descriptors: Sequence[int]) -> None:
-    """Be `python run.py WORDS`. Never returns."""
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, descriptor in enumerate(descriptors, start=1):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: PTH123, SIM115
-    os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    sys.argv = ["run.py", *request["words"]]
-    sys.path[0] = request["folder"]
-    code = 1
-    try:
-        import runpy
-
-        runpy.run_path("run.py", run_name="__main__")
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does before it ends
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    sys.exit(run_code(sys.argv[-1]))
