@@ -257,7 +257,7 @@ def test_a_server_that_misbehaves_costs_seconds_and_one_warning(
     with wandb_server(misbehave) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         started = time.monotonic()
-        tracked = record(folder, upload=4.0)
+        tracked = record(folder, upload=4.0 if "4 s" in said else 50.0)  # W&B may take seconds to be told no
         assert time.monotonic() - started < 60
     assert tracked.is_warning and said in tracked.message
     assert tracked.offline_folder == folder / "wandb"
