@@ -28,6 +28,7 @@ from codetool.benchmarks.task_generator.comparisons import Comparison
 from codetool.benchmarks.task_generator.compositions import draw_chains
 from codetool.benchmarks.task_generator.corruptions import corrupt_program
 from codetool.benchmarks.task_generator.dataset_card import render_card
+from codetool.benchmarks.task_generator.options import create_parser, parse_options
 from codetool.benchmarks.task_generator.replica_session import ReplicaSession, parse_answer, run_program
 from codetool.benchmarks.task_generator.subjects import Split
 from codetool.benchmarks.task_generator.templates import TEMPLATES, Chain, is_in_split
@@ -62,26 +63,37 @@ GUESSABLE_ANSWERS = ("Acting", "US", "Ended", ["United States of America"])
 
 
 def main() -> None:
-    """Write the stored splits, or a file of train tasks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", type=int, help="number of train tasks; default: the stored splits")
-    parser.add_argument("--compositions", type=int, help="number of train tasks of further templates, one of each")
-    parser.add_argument("--out", type=Path, help="file for the train tasks")
-    options = parser.parse_args()
-    if (options.train is None and options.compositions is None) != (options.out is None):
-        parser.error("--train or --compositions goes with --out: how many tasks, and the file to write them to")
+    """Write the stored splits, or a file of train tasks. Exits with code 2 and a message on options that are wrong."""
+    parser = create_parser(__doc__.splitlines()[0])
+    options = parse_options(parser)
     print("computing answers on the replica, about a minute", file=sys.stderr)
-    if options.out:
-        rows = generate_train(options.train or 0)
-        if len(rows) < (options.train or 0):
-            parser.error(f"--train {options.train}: the catalog gives at most {len(rows)} different train tasks")
-        write_rows(options.out, [*rows, *islice(generate_compositions(), options.compositions or 0)])
-    else:
-        splits = {split: generate_split(split) for split in get_args(Split)}
-        for split, rows in splits.items():
-            write_rows(FOLDER / f"{split}.jsonl", rows)
-        (FOLDER / "README.md").write_text(render_card(splits), "utf-8")
-        (FOLDER / "openapi.json").write_text(json.dumps(build_document(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    try:
+        if options.out:
+            write_rows(options.out, _generate_rows(parser, options.train or 0, options.compositions or 0))
+        else:
+            _write_splits()
+    except OSError as error:
+        parser.error(f"{error.filename} cannot be written: {error.strerror}. Name another file: --out tasks.jsonl")
+
+
+def _generate_rows(parser: argparse.ArgumentParser, train: int, compositions: int) -> list[Row]:
+    """Return the train tasks and then the compositions; ends the program if the catalog gives fewer."""
+    rows = generate_train(train)
+    if len(rows) < train:
+        parser.error(f"--train {train}: the catalog gives at most {len(rows)} different train tasks")
+    composed = list(islice(generate_compositions(), compositions))
+    if len(composed) < compositions:
+        parser.error(f"--compositions {compositions}: the catalog answers {len(composed)} further templates")
+    return [*rows, *composed]
+
+
+def _write_splits() -> None:
+    """Write the stored splits, their card and the description of their tools."""
+    splits = {split: generate_split(split) for split in get_args(Split)}
+    for split, rows in splits.items():
+        write_rows(FOLDER / f"{split}.jsonl", rows)
+    (FOLDER / "README.md").write_text(render_card(splits), "utf-8")
+    (FOLDER / "openapi.json").write_text(json.dumps(build_document(), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def write_rows(file: Path, rows: Iterable[Row]) -> None:
