@@ -31,6 +31,12 @@ from codetool.config.override_errors import (
     get_key,
     quote_value,
 )
+from codetool.config.read_conditions import (
+    DECIDING_KEYS,
+    find_unread_overrides,
+    is_conditional,
+    read_other_values,
+)
 from codetool.config.run_config import RunConfig, check_settings, validate
 from codetool.config.setting_checks import escape_control
 from codetool.config.setting_readers import explain_unread
@@ -68,7 +74,10 @@ def compose_all(overrides: Sequence[str], *, multirun: bool = False, flags: Sequ
     value of the others.
     """
     with initialize_hydra(parse_added_folders(flags, overrides)):
-        return list(_compose_cells(overrides, multirun))
+        configs = list(_compose_cells(overrides, multirun))
+    if lines := find_unread_overrides(overrides, list(map(read_other_values, configs))):
+        raise ConfigError("\n".join(map(escape_control, lines)))
+    return configs
 
 
 def compose_invocation(overrides: Sequence[str], flags: Sequence[str] = ()) -> DictConfig:
@@ -105,9 +114,21 @@ def check_grid(overrides: Sequence[str], flags: Sequence[str] = (), seconds: flo
                 error_lines += str(error).splitlines()
             if number + 1 >= always and time.monotonic() > deadline:
                 break
+        error_lines += [] if error_lines else _find_unread_in_grid(overrides)
     if error_lines or first is None:
         raise ConfigError("\n".join(dict.fromkeys(error_lines)))
     return first
+
+
+def _find_unread_in_grid(overrides: Sequence[str]) -> list[str]:
+    """Return a line for each override that no cell reads; only the settings that decide about it are varied."""
+    if not any(map(is_conditional, overrides)):
+        return []
+    values = [expand_sweep(override) for override in overrides]
+    varied = [each if get_key(each[0]) in DECIDING_KEYS else each[:1] for each in values]
+    composer = CellComposer([each[0] for each in varied])
+    cells = [read_other_values(composer.compose(cell)) for cell in list_cells(varied)]
+    return list(map(escape_control, find_unread_overrides(overrides, cells)))
 
 
 def _count_checked_values(override: str) -> int:

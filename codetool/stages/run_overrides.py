@@ -15,6 +15,7 @@ from codetool.config.config_sources import initialize_hydra, parse_added_folders
 from codetool.config.invocation import invoke
 from codetool.config.override_errors import get_key, quote_value
 from codetool.config.overrides import compose_all, is_hydra_override, validate_all
+from codetool.config.read_conditions import drop_other_model
 from codetool.config.run_config import RunConfig
 from codetool.config.stage_chain import parse_chain, select_overrides, split_prefix
 from codetool.errors import CodeToolError, ConfigError
@@ -104,7 +105,7 @@ def _check_model(config: RunConfig) -> None:
 
 def _select_overrides(overrides: Sequence[str], flags: Sequence[str], stages: Sequence[str]) -> dict[str, list[str]]:
     with initialize_hydra(parse_added_folders(flags, [each for each in overrides if is_hydra_override(each)])):
-        return select_overrides(overrides, stages)
+        return drop_other_model(select_overrides(overrides, stages))
 
 
 def link_outcomes(

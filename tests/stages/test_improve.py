@@ -174,6 +174,15 @@ def test_settings_go_to_the_parts_that_read_them_and_a_prefix_names_one() -> Non
         ("collect:ids=x.json", "ids=x.json: stage=improve sets it"),
         ("evalute:search=chain", "'evalute' is no part of a round"),
         ("improve.parts=[foo]", "improve.parts=[foo]: settings of parts have prefixes here. Write these so too: coll"),
+        (
+            "train.loss=pairs",
+            "train.loss=pairs: only train.target=prm reads it, and not policy. improve.prm=train",
+        ),
+        ("train:train.labels=hard", "train:train.labels=hard: only train.target=prm reads it, and not policy."),
+        (
+            "train_prm:optimizer.lr=1e-5",
+            "train_prm:optimizer.lr=1e-5: no PRM is trained. improve.prm=train trains",
+        ),
         ("collect:search.widht=2", "collect: search.widht=2: no such option"),
     ],
 )

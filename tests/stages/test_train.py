@@ -217,15 +217,10 @@ def test_data_with_another_prompt_are_told_of(
 @pytest.mark.parametrize(
     ("words", "unread"),
     [
-        (("train.labels=hard",), ("train.soft_target=latent", "train.soft_target=td")),
-        ((), ("train.td_lambda=0.5", "train.td_gamma=0.5", "train.progress_weight=0.1", "train.pairs_weight=1")),
         (("tuning=full",), ("tuning.rank=8", "tuning.alpha=8", "tuning.dropout=0.5", "tuning.modules=[q_proj]")),
         (("train.val_files=[OTHER]",), ("train.val_fraction=0.5",)),
         (("train.val_fraction=0",), ("trainer.val_check_interval=0.5", "callback=none")),
-        (
-            ("train.target=policy",),
-            ("policy_prompt@policy.prompt=compact", "train.loss=vocabulary", "train.labels=hard"),
-        ),
+        (("train.target=policy",), ("policy_prompt@policy.prompt=compact", "prm=none")),
     ],
 )
 def test_what_is_not_read_leaves_the_folder(

@@ -21,7 +21,7 @@ from codetool.tracking.run_content import RunContent, RunInfo
 from codetool.tracking.run_loggers import RunLoggers, start_run_loggers
 from codetool.training.run_training import run_training
 
-WITHOUT_MODEL = ("policy=openai", "policy.model=m", "prm=none")
+WITHOUT_MODEL = ("policy=openai", "policy.model=m")
 
 
 def choose(*words: str) -> Mapping[str, Any]:
@@ -38,7 +38,7 @@ def choose(*words: str) -> Mapping[str, Any]:
         (("logger=[]",), []),
         (("logger=csv",), ["csv"]),
         (("logger=[wandb,csv]",), ["csv", "wandb"]),
-        (("stage=train", "policy=smollm2", "logger=[csv,tensorboard]"), ["csv", "tensorboard"]),
+        (("stage=train", "train.target=policy", "logger=[csv,tensorboard]"), ["csv", "tensorboard"]),
     ],
 )
 def test_one_word_or_a_list_chooses_loggers_in_every_stage(words: tuple[str, ...], names: list[str]) -> None:

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
 from codetool.config.invocation import invoke, list_added_words
+from codetool.config.read_conditions import read_other_values
 from codetool.config.run_config import RunConfig
 from codetool.errors import ConfigError
 from codetool.interfaces import TrainablePRM
@@ -21,6 +22,7 @@ from codetool.stages.evaluate.run_identity import compute_identity
 from codetool.stages.improve.objective import list_objective_words
 from codetool.stages.improve.part_words import Part, PartWords, distribute_words
 from codetool.stages.improve.settings import ImproveConfig
+from codetool.stages.improve.unread_words import refuse_unread
 from codetool.stages.train.train_dataset import check_trainable
 from codetool.types import Task
 
@@ -70,7 +72,7 @@ def check_job(config: RunConfig, console: Console) -> ImproveJob:
     flags = [word for word in list_added_words() if word.startswith("--config-dir")]
     overrides = [*list_added_words(), *HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     words = distribute_words(settings, [word for word in overrides if word not in flags], flags)
-    hashed, paths = _check_trainings(settings, words, flags)
+    hashed, paths = _check_trainings(settings, words, overrides, flags)
     guided, checksums = set[str](), dict[str, str]()
     tasks: dict[str, Sequence[Task]] = {}
     searches: tuple[Part, ...] = ("collect", "evaluate")
@@ -89,22 +91,25 @@ def check_job(config: RunConfig, console: Console) -> ImproveJob:
 
 
 def _check_trainings(
-    settings: ImproveConfig, words: PartWords, flags: Sequence[str]
+    settings: ImproveConfig, words: PartWords, overrides: Sequence[str], flags: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Path | None]]:
     """Check the trainings; return the settings that determine their weights by part, and `policy.path` and `prm.path`.
 
-    Raises ConfigError if a model cannot be trained.
+    Raises ConfigError if a model cannot be trained, or if no training reads one of the command's `overrides`.
     """
     policy = ["stage=train", *list_objective_words(settings), *words.train[1:], "train.target=policy"]
     with invoke_part("train", policy, flags) as (config, choices):
         _check_policy(config)
+        trainings = {"train": read_other_values(config.settings)}
         hashed = {"train": select_identity_settings(config, choices, TRAINING_BLOCKS)}
         paths = {"policy": _get_path(config.policy)}
     if settings.prm == "train":
         with invoke_part("train_prm", [*words.train_prm, "train.target=prm"], flags) as (config, choices):
             _check_prm(config)
+            trainings["train_prm"] = read_other_values(config.settings)
             hashed["train_prm"] = select_identity_settings(config, choices, (*TRAINING_BLOCKS, "prm"))
             paths["prm"] = _get_path(config.prm)
+    refuse_unread(settings, overrides, trainings)
     return hashed, paths
 
 
