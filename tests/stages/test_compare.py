@@ -21,6 +21,7 @@ from codetool.errors import ConfigError, MissingError
 from codetool.evaluation.paired_comparison import compare_systems
 from codetool.evaluation.significance import correct_holm
 from codetool.stages.compare.compare import compare
+from codetool.stages.compare.compared_runs import read_runs
 from codetool.stages.compare.comparison_page import list_difference_cells
 from codetool.stages.compare.result_tables import escape_latex
 from codetool.types import Task
@@ -155,8 +156,40 @@ def test_a_sweep_stands_for_its_cells_and_partly_common_tasks_are_said(tmp_path:
     (sweep / "cells.csv").write_text(f"search,status,folder\n{rows}gone,failed: no model,\n")
     printed = show(f"compare.runs={sweep}", outputs=tmp_path)
     assert "1 of the 3 tasks of search=greedy" in printed and "2 tasks are compared" in printed
+    left_out = f"1 of the 3 cells of {sweep} have no results and are left out: search=gone (failed: no model)."
     [folder] = (tmp_path / "compare").iterdir()
+    assert left_out in printed and left_out in (folder / "comparison.html").read_text()
     assert select(read_rows(folder))[0]["tasks"] == "2"
+
+
+def write_table(folder: Path, *rows: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cells.csv").write_text("\n".join(["search,status,folder", *rows]) + "\n")
+    return folder
+
+
+def test_cells_without_results_are_named_with_the_reason(tmp_path: Path) -> None:
+    run, other = (write_run(tmp_path, [True, False], *words) for words in (GREEDY, BEAM))
+    empty = tmp_path / "evaluate" / "empty"
+    empty.mkdir()
+    (empty / "results.jsonl").touch()
+    many = [f"s{number},failed: no model.,," for number in range(5)]
+    rows = [f"dfs,done,{empty}", "mcts,done,", *many, f"greedy,done,{run}", f"beam,done,{other}"]
+    runs, [note] = read_runs([write_table(tmp_path / "sweeps" / "s", *rows)])
+    assert [each.folder for each in runs] == [run, other]
+    assert note.startswith("7 of the 9 cells") and note.endswith("; 2 more.")
+    assert f"search=dfs (no results.jsonl in {empty}); search=mcts (its run folder is not there)" in note
+    assert "; search=s0 (failed: no model);" in note
+
+
+def test_a_sweep_with_results_of_fewer_than_two_cells_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [True, False], *GREEDY)
+    table = write_table(tmp_path / "sweeps" / "s", f"greedy,done,{run}", "beam,failed: no model,")
+    said = refuse([table])
+    assert f"compare.runs names one run with results, {run}: name at least two" in said
+    assert said.endswith("have no results and are left out: search=beam (failed: no model).")
+    write_table(table, "beam,failed: no model,")
+    assert "has a run folder with results: search=beam (failed: no model)." in refuse([table])
 
 
 def refuse(folders: list[Path], *more: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -40,13 +41,14 @@ WIDTH = 160
 def compare(config: RunConfig, choices: Mapping[str, str], console: Console) -> int:
     """Compare the runs, write the files, and return 0. Raises ConfigError or MissingError for runs that cannot be."""
     settings: CompareConfig = config.compare
-    runs = read_runs(settings.runs)
+    runs, left_out = read_runs(settings.runs)
     systems, note = drop_other_judges(group_runs(runs))
     baseline = choose_baseline(systems, settings.baseline)
     comparison = compare_all(systems, baseline, config.seed)
+    comparison = replace(comparison, notes=[*left_out, *filter(None, [note]), *comparison.notes])
     folder = settings.folder or config.outputs / "compare" / _name_folder(systems, baseline)
     _check_folder(folder)
-    notes = [*filter(None, [note]), *comparison.notes, *(note for pair in comparison.pairs for note in pair.notes)]
+    notes = [*comparison.notes, *(note for pair in comparison.pairs for note in pair.notes)]
     for line in notes:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     printed = Console() if console.is_terminal else Console(width=WIDTH)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from codetool.errors import CodeToolError, ConfigError, MissingError
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.result_files import RESULTS
-from codetool.evaluation.sweep_table import TABLE_FILE, read_sweep_table
+from codetool.evaluation.sweep_table import TABLE_FILE, SweepRow, read_sweep_table
 from codetool.runs.identity import CLASS_KEY, OPTION_KEY
 from codetool.runs.plugin_code import CHECKSUM_PREFIX
 from codetool.runs.provenance import PROVENANCE_FILE, Provenance, read_provenance
@@ -20,6 +20,10 @@ from codetool.stages.report import load_requested_tasks, read_settings
 from codetool.types import Task
 
 RUN_FILES = ("config.yaml", PROVENANCE_FILE, RESULTS)
+DONE = "done"
+"""Status of a cell whose tasks all have a result."""
+MAX_NAMED_CELLS, MAX_REASON_CHARS = 5, 200
+"""Number of cells without results that a message names, and of characters of the reason of each."""
 CHECKER_SETTING = "recheck"
 """Setting in the identity of a result that stage=recheck has made."""
 
@@ -59,12 +63,15 @@ class ComparedRun:
         return self.hashed.get("seed")
 
 
-def read_runs(paths: Sequence[Path]) -> list[ComparedRun]:
+def read_runs(paths: Sequence[Path]) -> tuple[list[ComparedRun], list[str]]:
     """Read the run folders, and the cells of sweeps among the paths, each folder once.
 
-    Raises ConfigError or MissingError, naming the path, for what is neither, and ConfigError for fewer than two.
+    Returns the runs, and a line for each sweep with cells that have no results, which are left out. Raises ConfigError
+    or MissingError, naming the path, for what is neither, and ConfigError for fewer than two runs.
     """
-    folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in _list_folders(path)))
+    listed = [_list_folders(path) for path in paths]
+    folders = list(dict.fromkeys(folder.resolve() for found, _ in listed for folder in found))
+    notes = [note for _, note in listed if note is not None]
     if not folders:
         raise ConfigError(
             "compare.runs is not set. Name run folders, compare.runs=[outputs/evaluate/NAME,outputs/evaluate/OTHER], "
@@ -72,23 +79,48 @@ def read_runs(paths: Sequence[Path]) -> list[ComparedRun]:
         )
     runs = [_read_run(folder) for folder in folders]
     if len(runs) < 2:
-        raise ConfigError(f"compare.runs names one run, {folders[0]}: name at least two, or a sweep of several cells.")
+        what = f"compare.runs names one run{' with results' if notes else ''}, {folders[0]}"
+        raise ConfigError(" ".join([f"{what}: name at least two, or a sweep of several cells.", *notes]))
     _refuse_other_benchmarks(runs)
-    return runs
+    return runs, notes
 
 
-def _list_folders(path: Path) -> Iterator[Path]:
-    """Yield a run folder itself, and the run folders of a sweep's cells that have a result."""
+def _list_folders(path: Path) -> tuple[list[Path], str | None]:
+    """Return a run folder itself, or the run folders of a sweep's cells that have results, and what is left out."""
     if not path.is_dir():
         raise MissingError(f"compare.runs: there is no folder {path} (from {Path.cwd()}).")
     if not (path / TABLE_FILE).is_file():
-        yield path
-        return
-    folders = [row.folder for row in read_sweep_table(path, "compare.runs=") if row.folder is not None]
-    folders = [folder for folder in folders if (folder / RESULTS).is_file()]
+        return [path], None
+    folders: list[Path] = []
+    left_out: list[str] = []
+    rows = read_sweep_table(path, "compare.runs=")
+    for row in rows:
+        if row.folder is not None and _has_results(row.folder):
+            folders.append(row.folder)
+        else:
+            left_out.append(_describe_cell(row))
+    if not left_out:
+        return folders, None
+    more = len(left_out) - MAX_NAMED_CELLS
+    named = "; ".join([*left_out[:MAX_NAMED_CELLS], *([f"{more} more"] if more > 0 else [])])
     if not folders:
-        raise ConfigError(f"compare.runs: no cell of the sweep {path} has a run folder with results.")
-    yield from folders
+        raise ConfigError(f"compare.runs: no cell of the sweep {path} has a run folder with results: {named}.")
+    return folders, f"{len(left_out)} of the {len(rows)} cells of {path} have no results and are left out: {named}."
+
+
+def _has_results(folder: Path) -> bool:
+    file = folder / RESULTS
+    return file.is_file() and file.stat().st_size > 0
+
+
+def _describe_cell(row: SweepRow) -> str:
+    """Return the options of a cell and why it has no results."""
+    options = " ".join(f"{name}={value}" for name, value in row.options.items())
+    if row.status != DONE:
+        reason = " ".join(row.status.split()).rstrip(".")[:MAX_REASON_CHARS]
+    else:
+        reason = f"no {RESULTS} in {row.folder}" if row.folder is not None else "its run folder is not there"
+    return f"{options} ({reason})"
 
 
 def _read_run(folder: Path) -> ComparedRun:
