@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import Reply
 from command_line import read_lines
 from in_process import collect_run, evaluate_run, scripted
-from scripted_policy import scripted_server
+from scripted_policy import ScriptedPolicy, scripted_server
 
 from codetool.errors import ConfigError
 
@@ -97,6 +100,62 @@ def test_the_index_of_the_viewer_is_read(folder: Path) -> None:
     summaries = read_eval_log_sample_summaries(str(file))
     assert len(summaries) == 4 and all(summary.completed and summary.message_count > 1 for summary in summaries)
     assert read_eval_log_sample(str(file), id=summaries[0].id, epoch=2).epoch == 2
+
+
+class FailingPolicy(ScriptedPolicy):
+    """Answers the queries of `failing` tasks with an error of the server, and calls `stop` at the third query."""
+
+    def __init__(self, failing: Container[int] = (), stop: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.failing, self.stop = failing, stop
+        self.queries: list[str] = []
+
+    async def __call__(self, body: dict[str, Any]) -> Reply:
+        query = body["messages"][0]["content"]
+        if query not in self.queries:
+            self.queries.append(query)
+            if len(self.queries) == 3:
+                self.stop()
+        if self.queries.index(query) in self.failing:
+            return Reply(status=400, body={"error": {"message": "out of order"}})
+        return await super().__call__(body)
+
+
+IN_TURN = ("search=greedy", "search.n=2", "concurrency=1", "export=inspect")
+
+
+def test_a_failed_task_is_a_sample_with_an_error(tmp_path: Path) -> None:
+    with scripted_server(policy=FailingPolicy(failing={1})) as policy:
+        folder = evaluate_run(tmp_path, *scripted(policy), *IN_TURN, "limit=3").folder
+    log = read_log(folder)
+    failed = [sample for sample in log.samples if sample.error is not None]
+    assert log.status == "success" and log.eval.config.fail_on_error is False
+    assert (log.results.completed_samples, log.results.total_samples, len(log.samples)) == (2, 3, 3)
+    assert len(failed) == 1 and "out of order" in failed[0].error.message and failed[0].scores["success"].value == "I"
+
+
+def test_a_run_without_any_answer_is_an_error(tmp_path: Path) -> None:
+    with scripted_server(policy=FailingPolicy(failing={0, 1})) as policy:
+        folder = evaluate_run(tmp_path, *scripted(policy), *IN_TURN, "limit=2").folder
+    log = read_log(folder)
+    assert log.status == "error" and log.results.completed_samples == 0 and len(log.samples) == 2
+
+
+def test_an_interrupted_run_is_a_cancelled_log_of_its_finished_tasks(tmp_path: Path) -> None:
+    policy = FailingPolicy(stop=lambda: signal.raise_signal(signal.SIGINT))
+    with scripted_server(policy=policy) as server:
+        words = (*scripted(server), *IN_TURN, "limit=4")
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_run(tmp_path, *words)
+        [folder] = (tmp_path / "evaluate").iterdir()
+        log = read_log(folder)
+        assert log.status == "cancelled" and log.results.scores == []
+        assert {sample.id for sample in log.samples} == {line["task_id"] for line in read_lines(folder, "results")}
+        assert len(log.samples) == log.results.completed_samples == 2 and log.results.total_samples == 4
+        policy.stop = lambda: None
+        evaluate_run(tmp_path, *words)
+    log = read_log(folder)
+    assert log.status == "success" and len(log.samples) == 4 and log.results.scores
 
 
 def test_a_collection_has_no_such_log(tmp_path: Path) -> None:

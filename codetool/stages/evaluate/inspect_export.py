@@ -13,10 +13,12 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from codetool.config.run_config import RunConfig
+from codetool.evaluation.error_taxonomy import is_internal
 from codetool.evaluation.judged_results import load_result_lines
 from codetool.evaluation.metrics import is_share
 from codetool.evaluation.result_files import TREES, TreeFile
@@ -36,12 +38,17 @@ ERROR_TYPES = {"timeout": "timeout"}
 SUMMARY_FIELDS = ("id", "epoch", "input", "target", "scores", "model_usage", "total_time")
 
 
-def export_inspect_log(config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task]) -> Path:
-    """Write the log of all tasks with a result, replacing an older one, and return its file."""
+def export_inspect_log(
+    config: RunConfig, choices: Mapping[str, str], path: Path, tasks: Sequence[Task], *, interrupted: bool = False
+) -> Path:
+    """Write the log of all tasks with a result, replacing an older one, and return its file.
+
+    That of an interrupted run has no scores over all tasks.
+    """
     file = path / LOG_FOLDER / f"{path.name}.eval"
     log = _Log(config, choices, read_provenance(path), {task.id: task for task in tasks})
     lines = load_result_lines(path, log.tasks)
-    metrics = json.loads((path / "metrics.json").read_text())["metrics"]
+    metrics = {} if interrupted else json.loads((path / "metrics.json").read_text())["metrics"]
     trees = TreeFile(path / TREES)
     partial = file.with_suffix(".partial")
     with explain_write_errors(file):
@@ -103,7 +110,7 @@ class _Log:
             "model_usage": self._list_usage(line["ledger"]),
             "total_time": line["seconds"],
         }
-        if line["error"] is not None and line["error"]["kind"] == "internal":
+        if is_internal(line):
             sample["error"] = {"message": line["error"]["message"], "traceback": "", "traceback_ansi": ""}
         return sample
 
@@ -131,22 +138,30 @@ class _Log:
         total = {
             name: sum(line["ledger"][name] for line in lines) for name in ("tokens_in", "tokens_out", "prm_tokens")
         }
-        started, ended = str(sessions[0]["started"]), str(sessions[-1]["ended"] or sessions[-1]["started"])
+        started, ended = str(sessions[0]["started"]), str(sessions[-1]["ended"] or datetime.now(UTC).isoformat())
+        completed = sum(not is_internal(line) for line in lines)
         search = {name: value for name, value in self.config.settings["search"].items() if name != "_target_"}
         return {
             "version": FORMAT_VERSION,
-            "status": "success",
+            "status": self._find_status(lines, completed),
             "eval": self._build_spec(lines, started),
             "plan": {"name": "plan", "steps": [{"solver": self.choices["search"], "params": search}], "config": {}},
             "results": {
                 "total_samples": len(self.tasks),
-                "completed_samples": sum(
-                    line["error"] is None or line["error"]["kind"] != "internal" for line in lines
-                ),
+                "completed_samples": completed,
                 "scores": [_describe_metric(name, metric) for name, metric in metrics.items() if is_share(name)],
             },
             "stats": {"started_at": started, "completed_at": ended, "model_usage": self._list_usage(total)},
         }
+
+    def _find_status(self, lines: Sequence[Mapping[str, Any]], completed: int) -> str:
+        """Return `cancelled` while tasks have no result, `error` if all have failed, and else `success`.
+
+        As with Inspect's `fail_on_error=False`, a run goes on when a sample fails.
+        """
+        if len(lines) < len(self.tasks):
+            return "cancelled"
+        return "success" if completed else "error"
 
     def _build_spec(self, lines: Sequence[Mapping[str, Any]], started: str) -> dict[str, Any]:
         identity = self.provenance.identity
@@ -161,7 +176,7 @@ class _Log:
             "solver": self.choices["search"],
             "dataset": {"name": benchmark, "samples": len(sample_ids), "sample_ids": sample_ids, "shuffled": False},
             "model": self.policy,
-            "config": {"epochs": max(map(get_repeat, lines), default=1)},
+            "config": {"epochs": max(map(get_repeat, lines), default=1), "fail_on_error": False},
             "packages": {"codetool": identity.version},
             "metadata": {"settings": dict(identity.settings), "checksums": dict(identity.checksums)},
         }

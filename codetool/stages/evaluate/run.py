@@ -32,6 +32,7 @@ from codetool.stages.conclusion import ResultFolder, find_larger_result, open_re
 from codetool.stages.evaluate.announcement import announce_run, print_estimate
 from codetool.stages.evaluate.changed_plugin import describe_changed_plugin
 from codetool.stages.evaluate.evaluate import evaluate
+from codetool.stages.evaluate.interrupted_export import export_if_interrupted
 from codetool.stages.evaluate.repeat import apply_source_settings, refuse_other_tasks
 from codetool.stages.evaluate.reuse import has_same_draws, refuse_other_draws
 from codetool.stages.evaluate.run_identity import compute_identity, select_settings
@@ -227,7 +228,8 @@ def _run_tasks(
         runs_tasks = runs_tasks and find_reached_limit(config, path) is None
         if runs_tasks and any(task.id not in folder.done for task in job.tasks):
             download_models(job.models)
-            with record_faults(path), record_spending(path) as spending:
+            interrupted = export_if_interrupted(config, job.choices, path, job.tasks)
+            with record_faults(path), record_spending(path) as spending, interrupted:
                 check_judge_reachable(config)
                 evaluate(config, folder, job.tasks, job.console, session.record_sandbox, job.shared, loggers, spending)
         with record_spending(path), open_result_folder(path, larger) as target:
