@@ -66,11 +66,13 @@ class GenerationWorker:
         """Start the thread and load the model. Raises what `load` raises.
 
         `rows` is the maximum batch size: a request waits until its candidates fit. `prefix_tokens` is the capacity of
-        the prefix cache in tokens, `threads` the number of CPU threads.
+        the prefix cache in tokens, `threads` the maximum number of CPU threads.
         """
         self._rows = rows
         self._prefixes = PrefixCache(prefix_tokens)
-        self._thread = WorkerThread[GenerationRequest, Decoder]("generation", load, self._run_round, threads)
+        self._thread = WorkerThread[GenerationRequest, Decoder](
+            "generation", load, self._run_round, threads, uses_idle_cores=True
+        )
 
     def submit(self, request: GenerationRequest) -> Future[list[GeneratedCandidate]]:
         """Queue a request and return its result. Cancelling the result removes the request before the next token."""

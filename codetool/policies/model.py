@@ -65,7 +65,7 @@ class ModelPolicyConfig(EndpointConfig, DiversitySettings):
     prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]
     """Number of prompt tokens whose keys and values this process caches."""
     threads: Annotated[PositiveInt | None, Operational]
-    """Number of CPU threads; None shares the cores equally with a PRM in this process."""
+    """Maximum number of CPU threads, which are at most the cores that other programs and a PRM here leave."""
     prompt: InstanceOf[Prompt]
     """Renders a path as messages and parses a text as a step."""
 

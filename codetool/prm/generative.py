@@ -77,7 +77,7 @@ class GenerativePRM(EndpointConfig):
     device: Annotated[str, Operational]
     """`auto` (a GPU if there is one), `cpu` or `cuda:N`; only for `backend: transformers`."""
     threads: Annotated[PositiveInt | None, Operational]
-    """Number of CPU threads in this process; None shares the cores with a policy in this process."""
+    """Maximum number of CPU threads, which are at most the cores that other programs and a policy here leave."""
     max_batch_tokens: Annotated[PositiveInt, Operational]
     """Maximum number of tokens of one forward pass."""
     prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]

@@ -62,7 +62,7 @@ class LocalScorerSettings(Protocol):
 
     @property
     def threads(self) -> int | None:
-        """Number of CPU threads; None shares the cores with a policy in this process."""
+        """Maximum number of CPU threads; None has no maximum but the cores that a policy in this process leaves."""
         ...
 
 

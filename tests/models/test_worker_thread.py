@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from codetool.models import worker_thread
-from codetool.models.worker_thread import CpuShares, WorkerThread, count_available_cores
+from codetool.models import cpu_shares, worker_thread
+from codetool.models.cpu_shares import CpuShares, OtherPrograms, count_available_cores
+from codetool.models.worker_thread import WorkerThread
 
 
 @dataclass
@@ -21,13 +23,15 @@ class Ask:
     result: Future[Any] = field(default_factory=Future)
 
 
-def started(threads: int | None = None) -> WorkerThread[Ask, int]:
+def started(threads: int | None = None, *, uses_idle_cores: bool = False) -> WorkerThread[Ask, int]:
     def work() -> None:
         while job := made.take_job():
             job.result.set_result(torch.get_num_threads())
         made.active = []
 
-    made: WorkerThread[Ask, int] = WorkerThread("ask", torch.get_num_threads, work, threads)
+    made: WorkerThread[Ask, int] = WorkerThread(
+        "ask", torch.get_num_threads, work, threads, uses_idle_cores=uses_idle_cores
+    )
     return made
 
 
@@ -39,27 +43,59 @@ def ask(thread: WorkerThread[Ask, int]) -> int:
 
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_thread, "count_available_cores", lambda: 4)
-    monkeypatch.setattr(worker_thread, "measure_load", lambda: 0.0)
+    monkeypatch.setattr(cpu_shares, "count_available_cores", lambda: 4)
+    monkeypatch.setattr(OtherPrograms, "measure_cores", lambda _: 0.0)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(worker_thread, "CPU_SHARES", CpuShares())
 
 
 def test_a_policy_and_a_prm_share_the_cores_while_both_are_there(four_cores: None) -> None:
     policy = started()
-    assert (policy.model, ask(policy)) == (4, 4)
+    assert (policy.model, ask(policy)) == (1, 4)  # a model is loaded on one core
     prm = started()
-    assert (prm.model, ask(prm), ask(policy)) == (2, 2, 2)
+    assert (ask(prm), ask(policy)) == (2, 2)
     prm.close()
     assert ask(policy) == 4
     policy.close()
 
 
-def test_a_number_that_is_asked_for_stands_and_the_other_takes_its_share(four_cores: None) -> None:
-    policy, prm = started(3), started()
-    assert (ask(policy), ask(prm)) == (3, 2)
+def test_a_limit_is_kept_and_never_takes_the_cores_of_the_other(four_cores: None) -> None:
+    policy, prm = started(1), started(3)
+    assert (ask(policy), ask(prm)) == (1, 2)
     policy.close()
     prm.close()
+
+
+def test_a_policy_uses_the_cores_of_a_prm_that_waits(four_cores: None) -> None:
+    shares, started_prm, end_prm = CpuShares(), threading.Event(), threading.Event()
+
+    def score() -> None:
+        with shares.add_thread(), shares.compute() as threads:
+            assert threads == 2
+            started_prm.set()
+            end_prm.wait(20)
+        still_there.wait(20)
+
+    still_there = threading.Event()
+    with shares.add_thread(uses_idle_cores=True):
+        with shares.compute() as threads:
+            assert threads == 4
+        prm = threading.Thread(target=score)
+        prm.start()
+        started_prm.wait(20)
+        with shares.compute() as threads:
+            assert threads == 2
+        end_prm.set()
+        still_there.set()
+        prm.join()
+
+
+def test_only_one_thread_has_a_pool_that_grows(four_cores: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_shares, "count_available_cores", lambda: 2)
+    policy, other = started(uses_idle_cores=True), started(uses_idle_cores=True)
+    assert (ask(policy), ask(other)) == (2, 1)
+    policy.close()
+    other.close()
 
 
 def test_a_model_that_cannot_be_loaded_leaves_its_share(four_cores: None) -> None:
@@ -71,25 +107,36 @@ def test_a_model_that_cannot_be_loaded_leaves_its_share(four_cores: None) -> Non
 
 
 def test_other_programs_leave_fewer_cores(four_cores: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The load counts the worker's own threads too: 4 at first, then those of its last share."""
-    shares = CpuShares()
-    monkeypatch.setattr(worker_thread, "LOAD_SECONDS", 0.0)
-    shares.add_thread()
-    found = []
-    for load in (0.0, 4.2, 6.0, 4.0, 9.0, 9.0, 2.0, 1.2, 4.0):
-        monkeypatch.setattr(worker_thread, "measure_load", lambda load=load: load)
-        found.append(shares.compute_share())
-    assert found == [4, 4, 2, 2, 1, 1, 3, 4, 4]
+    shares, found = CpuShares(), []
+    with shares.add_thread(uses_idle_cores=True):
+        for others in (0.0, 0.4, 1.2, 2.0, 3.0, 9.0):
+            monkeypatch.setattr(OtherPrograms, "measure_cores", lambda _, others=others: others)
+            with shares.compute() as threads:
+                found.append(threads)
+    assert found == [4, 4, 3, 2, 1, 1]
+
+
+def test_what_other_programs_use_is_the_machines_work_without_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0, "busy": 0.0, "own": 0.0}
+    monkeypatch.setattr(cpu_shares, "measure_load", lambda: 1.25)
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr(cpu_shares, "read_busy_seconds", lambda: clock["busy"])
+    monkeypatch.setattr("time.process_time", lambda: clock["own"])
+    others, found = OtherPrograms(), []
+    for now, busy, own in ((10.0, 100.0, 5.0), (10.5, 0.0, 0.0), (12.0, 103.0, 6.5), (14.0, 104.0, 8.5)):
+        clock.update(now=now, busy=busy, own=own)
+        found.append(others.measure_cores())
+    assert found == [1.25, 1.25, 0.75, 0.0]  # the second look is too soon; in the last one our own ticks run ahead
 
 
 def test_the_load_of_a_machine_with_many_cores_is_no_reason_for_fewer(
     four_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    monkeypatch.setattr(worker_thread, "measure_load", lambda: 40.0)
+    monkeypatch.setattr(OtherPrograms, "measure_cores", lambda _: 40.0)
     shares = CpuShares()
-    shares.add_thread()
-    assert shares.compute_share() == 4
+    with shares.add_thread(), shares.compute() as threads:
+        assert threads == 4
 
 
 @pytest.mark.parametrize(
@@ -100,4 +147,5 @@ def test_joblibs_workers_have_their_share_of_the_machine(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert count_available_cores() == (cores or len(os.sched_getaffinity(0)))
-    assert CpuShares().compute_share() >= 1
+    with CpuShares().compute() as threads:
+        assert threads >= 1
