@@ -36,8 +36,17 @@ class Decoder(Protocol):
         """Return a new group of one row after a prefix."""
         ...
 
-    def step(self, groups: Sequence[Any], tokens: Sequence[int]) -> Tensor:
-        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""
+    @property
+    def reads_drafts(self) -> bool:
+        """Whether `step` takes several tokens of a row."""
+        ...
+
+    def step(self, groups: Sequence[Any], tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        """Append tokens to every row of every group, in order, and return the next logits `(tokens, vocabulary)`.
+
+        `counts` are the numbers of tokens of the rows, which follow each other in their row; None means one each. Each
+        token becomes a row of its group: `select_rows` chooses those after which the text goes on.
+        """
         ...
 
 

@@ -35,7 +35,7 @@ class SlotGroup:
     def __init__(self, prefix: Prefix) -> None:
         """Create a group with one row without generated tokens."""
         self.prefix = prefix
-        self.length = 0
+        self.lengths = [0]
         """Number of tokens generated in each row so far."""
         self.slot_tokens = len(prefix.tokens)
         """Number of tokens in the slot: the prefix and the tokens of all rows."""
@@ -50,12 +50,25 @@ class SlotGroup:
     def select_rows(self, rows: Sequence[int]) -> None:
         """Continue with the rows of these indices; an index that occurs several times duplicates its row."""
         self.visible = self.visible[list(rows)]
+        self.lengths = [self.lengths[row] for row in rows]
 
-    def add_token_per_row(self) -> None:
-        """Reserve a position of the slot for the next token of each row."""
-        self.visible = torch.cat([self.visible, torch.eye(self.rows, dtype=torch.bool)], 1)
-        self.slot_tokens += self.rows
-        self.length += 1
+    def find_positions(self, counts: Sequence[int]) -> list[int]:
+        """Return the positions in the text of the next tokens, of which each row has its count."""
+        start = len(self.prefix.tokens)
+        return [start + length + i for length, count in zip(self.lengths, counts, strict=True) for i in range(count)]
+
+    def add_tokens(self, counts: Sequence[int]) -> None:
+        """Reserve positions of the slot for the next tokens, of which each row has its count, one after the other.
+
+        Each of them becomes a row of its own, which attends to those before it: it can be continued from any of them.
+        """
+        new = torch.block_diag(*[torch.ones(count, count).tril() for count in counts]).bool()
+        rows = [row for row, count in enumerate(counts) for _ in range(count)]
+        self.visible = torch.cat([self.visible[rows], new], 1)
+        self.slot_tokens += len(rows)
+        self.lengths = [
+            length + i + 1 for length, count in zip(self.lengths, counts, strict=True) for i in range(count)
+        ]
 
 
 class KVSlots:
@@ -71,13 +84,16 @@ class KVSlots:
         self._rows: dict[int, Tensor] = {}
         """Indices of the rows of the step, by the length of their slot."""
 
-    def allocate(self, groups: Sequence[SlotGroup]) -> None:
-        """Give every group a slot with room for the next token of each of its rows; free the slots of other groups."""
+    def allocate(self, groups: Sequence[SlotGroup], counts: Sequence[Sequence[int]]) -> None:
+        """Give every group a slot with room for the next tokens of its rows; free the slots of other groups.
+
+        `counts` are the numbers of next tokens of each group's rows.
+        """
         groups_by_length: dict[int, list[SlotGroup]] = {}
         rows: dict[int, list[int]] = {}
         row = 0
-        for group in groups:
-            group.add_token_per_row()
+        for group, group_counts in zip(groups, counts, strict=True):
+            group.add_tokens(group_counts)
             kind = _choose_slot_length(group.slot_tokens)
             groups_by_length.setdefault(kind, []).append(group)
             rows.setdefault(kind, []).extend(range(row, row + group.rows))

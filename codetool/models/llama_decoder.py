@@ -123,12 +123,21 @@ class LlamaDecoder:
             x = self._apply_output_and_mlp(layer, x, attended[0].transpose(0, 1).reshape(count, -1))
         return Prefix((*(prefix.tokens if prefix else ()), *tokens), cache), self._compute_logits(x[-1:])[0]
 
-    def step(self, groups: Sequence[SlotGroup], tokens: Sequence[int]) -> Tensor:
-        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""
+    reads_drafts = True
+
+    def step(self, groups: Sequence[SlotGroup], tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        """Append tokens to every row of every group, in order, and return the next logits `(tokens, vocabulary)`.
+
+        `counts` are the numbers of tokens of the rows; None means one each. See `Decoder.step`.
+        """
+        left = iter(counts or [1] * len(tokens))
+        group_counts = [[next(left) for _ in range(group.rows)] for group in groups]
         x = F.embedding(torch.tensor(tokens), self.embedding)
-        positions = torch.tensor([len(g.prefix.tokens) + g.length for g in groups for _ in range(g.rows)])
+        positions = torch.tensor(
+            [place for group, each in zip(groups, group_counts, strict=True) for place in group.find_positions(each)]
+        )
         cos, sin = self.cos[positions, None], self.sin[positions, None]
-        self._slots.allocate(groups)
+        self._slots.allocate(groups, group_counts)
         for i, layer in enumerate(self.layers):
             q, k, v = self._compute_qkv(layer, x, cos, sin)
             x = self._apply_output_and_mlp(layer, x, self._slots.attend(i, q, k, v))

@@ -81,8 +81,13 @@ class TransformersDecoder:
             cache.update(keys[None], values[None], layer)
         return CachedRows(cache, 1)
 
-    def step(self, groups: Sequence[CachedRows], tokens: Sequence[int]) -> Tensor:
-        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`."""
+    reads_drafts = False
+
+    def step(self, groups: Sequence[CachedRows], tokens: Sequence[int], counts: Sequence[int] | None = None) -> Tensor:
+        """Append one token to every row of every group, in order, and return the next logits `(rows, vocabulary)`.
+
+        `counts` must be None: each row takes one token.
+        """
         logits, start = [], 0
         for group in groups:
             logits.append(self._forward(torch.tensor(tokens[start : start + group.count])[:, None], group.cache))

@@ -42,6 +42,7 @@ class LocalModelPolicy:
         rows: int,
         prefix_tokens: int,
         threads: int | None,
+        draft_tokens: int = 0,
     ) -> None:
         """Load the model (0.5 s for SmolLM2). Raises MissingError or ConfigError where its files cannot be read."""
         self._prompt, self._sampling = prompt, sampling
@@ -49,7 +50,7 @@ class LocalModelPolicy:
         end = self._tokens.find_end_of_turn()
         self._end = _load_end_tokens(weights.base) | ({end} if end is not None else set())
         self._context = int(_load_json(weights.base / "config.json")["max_position_embeddings"])
-        self._worker = GenerationWorker(lambda: load_decoder(weights), rows, prefix_tokens, threads)
+        self._worker = GenerationWorker(lambda: load_decoder(weights), rows, prefix_tokens, threads, draft_tokens)
 
     draws_by_index = True
     """Each candidate has its own seed, so it does not depend on how many are drawn with it."""

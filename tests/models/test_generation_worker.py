@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from tiny_models import save_random_model
 
 from codetool.model_types import Weights
@@ -57,3 +58,36 @@ def test_a_cancelled_request_never_starts(tmp_path: Path) -> None:
     worker.close()
     assert order == ["cancelled", "running", "last"]
     assert cancelled.candidates == []
+
+
+def generate(folder: Path, draft_tokens: int) -> tuple[list[list[int]], list[list[float]], int]:
+    """Return the tokens and log-probabilities of eight candidates of two prompts, and the number of passes."""
+    worker = GenerationWorker(lambda: load_decoder(Weights(folder, None, "float32")), 32, 1000, 1, draft_tokens)
+    decoder, passes = worker._thread.model, []
+    step = decoder.step
+    decoder.step = lambda *arguments: (passes.append(1), step(*arguments))[1]  # type: ignore[method-assign]
+    requests = [
+        GenerationRequest(
+            prompt=prompt,
+            seeds=range(4),
+            temperature=0.15,
+            top_p=0.9,
+            max_tokens=60,
+            is_ended=lambda text: text[-1] == 7,
+        )
+        for prompt in (FIRST, FIRST[::-1])
+    ]
+    found = [candidate for each in requests for candidate in worker.submit(each).result(timeout=20)]
+    worker.close()
+    return [each.tokens for each in found], [each.token_log_probabilities for each in found], len(passes)
+
+
+def test_drafts_change_no_sample_and_save_passes(tmp_path: Path) -> None:
+    save_random_model(tmp_path, "Llama")
+    tokens, log_probabilities, passes = generate(tmp_path, 0)
+    drafted, drafted_log_probabilities, fewer_passes = generate(tmp_path, 5)
+    assert drafted == tokens
+    assert len(set(map(tuple, tokens))) > 2  # candidates differ, so rows are split within drafts too
+    for found, expected in zip(drafted_log_probabilities, log_probabilities, strict=True):
+        assert found == pytest.approx(expected, abs=1e-4)
+    assert fewer_passes < 0.8 * passes
