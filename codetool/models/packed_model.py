@@ -16,15 +16,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import transformers
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AttentionInterface, AutoModelForCausalLM
 
 from codetool.errors import ConfigError, MissingError
 from codetool.model_types import Precision
+from codetool.models.llama_body import LlamaBody
 from codetool.models.lora import merge_adapter
-from codetool.models.support import require_custom_mask_support
+from codetool.models.support import is_supported_by_llama_decoder, require_custom_mask_support
 
 ATTENTION_NAME = "codetool_packed"
 """Name under which this attention is registered with transformers."""
@@ -61,7 +60,17 @@ class PackedOutput:
 
 
 class PackedModel:
-    """A loaded model for packed forward passes. No weight requires a gradient."""
+    """A loaded model for packed forward passes. No weight requires a gradient.
+
+    Llama models on a CPU are computed by `LlamaBody`, all others by transformers.
+    """
+
+    context: int
+    """Maximum number of tokens of a text."""
+    _llama: LlamaBody | None = None
+    _body: Any
+    """The transformers model without its head, if `_llama` is None."""
+    _head_weight: Tensor
 
     def __init__(self, folder: Path, adapter: Path | None, precision: Precision, device: str) -> None:
         """Load the model folder and merge the adapter into its weights.
@@ -70,13 +79,18 @@ class PackedModel:
         for damaged files.
         """
         self.device = _select_device(device)
+        if self.device.type == "cpu" and is_supported_by_llama_decoder(folder):
+            self._llama = LlamaBody(folder, adapter, getattr(torch, precision))
+            self.context = self._llama.config.context
+            self._head_weight = self._llama.head
+            return
         model = _load_model(folder, precision)
         if adapter is not None:
             _merge_into_model(adapter, model)
         model = model.to(self.device).eval().requires_grad_(False)
-        self.context: int = model.config.max_position_embeddings
-        self._body: Any = model.base_model
-        self._head: Any = model.get_output_embeddings()
+        self.context = model.config.max_position_embeddings
+        self._body = model.base_model
+        self._head_weight = model.get_output_embeddings().weight
 
     def forward(self, families: Sequence[PrefixGroup], labels: tuple[int, int]) -> list[list[PackedOutput]]:
         """Return the output for every piece of every group, in order; `labels` are the tokens of the two logits."""
@@ -86,22 +100,29 @@ class PackedModel:
             for family in families
             for piece in family.pieces
         ]
-        pack = _Pack(families, self._head.weight.dtype, self.device)
-        hidden = self._body(
-            input_ids=torch.tensor([[token for piece in pieces for token in piece]], device=self.device),
-            position_ids=torch.tensor(
-                [[position for piece_positions in positions for position in piece_positions]], device=self.device
+        pack = _Pack(families, self._head_weight.dtype, self.device)
+        hidden = self._compute_hidden_states(
+            torch.tensor([token for piece in pieces for token in piece], device=self.device),
+            torch.tensor(
+                [position for piece_positions in positions for position in piece_positions], device=self.device
             ),
-            use_cache=False,
-            pack=pack,
-        ).last_hidden_state[0]
+            pack,
+        )
         lengths = [len(piece) for piece in pieces]
         last = torch.tensor(lengths, device=self.device).cumsum(0) - 1
-        label_weights = self._head.weight[list(labels)].float()
+        label_weights = self._head_weight[list(labels)].float()
         logits = F.linear(hidden[last].float(), label_weights).tolist()  # bfloat16 would round a logit of 20 to 1/8
         caches = iter(torch.stack(pack.new).split(lengths, 3))
         outputs = iter([PackedOutput(cache.contiguous(), (a, b)) for cache, (a, b) in zip(caches, logits, strict=True)])
         return [[next(outputs) for _ in family.pieces] for family in families]
+
+    def _compute_hidden_states(self, tokens: Tensor, positions: Tensor, pack: _Pack) -> Tensor:
+        """Return the last hidden states `(tokens, hidden)`."""
+        if self._llama is not None:
+            return self._llama.forward(tokens, positions, pack.attend)
+        output = self._body(input_ids=tokens[None], position_ids=positions[None], use_cache=False, pack=pack)
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
 
 
 class _Pack:
@@ -112,6 +133,20 @@ class _Pack:
         self.masks = [_build_mask(family, dtype, device) for family in families]
         self.new: list[Tensor] = []
         """For each layer `(2, kv_heads, tokens, head)`."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Compute attention of one layer over all groups: `(heads, tokens, head)` to `(tokens, hidden)`."""
+        start, attended, scaling = 0, [], query.shape[2] ** -0.5
+        self.new.append(torch.stack([key, value]))
+        for family, seen in zip(self.families, self.masks, strict=True):
+            own_slice = slice(start, start + family.uncached_tokens)
+            keys, values = torch.cat([*(cache[layer] for cache in family.prefix), self.new[-1][:, :, own_slice]], 2)
+            # Query heads that share a key head are stacked along the query dimension, so that keys need not be copied.
+            stacked_query = query[:, own_slice].reshape(keys.shape[0], -1, keys.shape[2])
+            out = _weigh_values(stacked_query * scaling, keys, values, seen)
+            attended.append(out.reshape(-1, family.uncached_tokens, keys.shape[2]))
+            start += family.uncached_tokens
+        return torch.cat(attended, 1).transpose(0, 1).flatten(1)
 
 
 def _build_mask(family: PrefixGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -124,20 +159,11 @@ def _build_mask(family: PrefixGroup, dtype: torch.dtype, device: torch.device) -
 
 
 def _attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, scaling: float, pack: _Pack, **_: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, *, pack: _Pack, **_: Any
 ) -> tuple[Tensor, None]:
-    """Compute attention of one layer over all groups: `(1, heads, tokens, head)` to `(1, tokens, heads, head)`."""
-    layer, start, attended = module.layer_idx, 0, []
-    pack.new.append(torch.stack([key[0], value[0]]))
-    for family, seen in zip(pack.families, pack.masks, strict=True):
-        own_slice = slice(start, start + family.uncached_tokens)
-        keys, values = torch.cat([*(cache[layer] for cache in family.prefix), pack.new[-1][:, :, own_slice]], 2)
-        # Query heads that share a key head are stacked along the query dimension, so that keys need not be copied.
-        stacked_query = query[0, :, own_slice].reshape(keys.shape[0], -1, keys.shape[2])
-        out = _weigh_values(stacked_query * scaling, keys, values, seen)
-        attended.append(out.reshape(-1, family.uncached_tokens, keys.shape[2]))
-        start += family.uncached_tokens
-    return torch.cat(attended, 1).transpose(0, 1)[None], None
+    """Compute attention for transformers: `(1, heads, tokens, head)` to `(1, tokens, heads, head)`."""
+    attended = pack.attend(module.layer_idx, query[0], key[0], value[0])
+    return attended.view(1, query.shape[2], query.shape[1], query.shape[3]), None
 
 
 def _weigh_values(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
@@ -153,6 +179,9 @@ def _weigh_values(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> 
 
 
 def _load_model(folder: Path, precision: Precision) -> Any:
+    import transformers  # takes seconds: only where it is needed
+    from transformers import AttentionInterface, AutoModelForCausalLM
+
     transformers.utils.logging.disable_progress_bar()
     AttentionInterface.register(ATTENTION_NAME, _attend)
     try:
