@@ -69,7 +69,13 @@ def test_workers_get_the_keys_that_the_settings_name_and_nothing_of_wandb() -> N
     assert set(select_environment(settings, environment)) == {"MY_KEY", "https_proxy", "HF_TOKEN"}
 
 
-def test_an_address_without_a_cluster_is_one_message_at_once() -> None:
+def test_an_address_without_a_cluster_is_one_message_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnreachableError, match=r"engine.address=127.0.0.1:9: nothing answers there \(.*refused"):
         require_address("127.0.0.1:9")
-    require_address("auto")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    require_address("auto")  # Ray says that there is none
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9\n")  # of a cluster that has died
+    with pytest.raises(UnreachableError, match=r"engine.address=auto \(127.0.0.1:9\): nothing answers there"):
+        require_address("auto")

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -118,14 +119,33 @@ def select_environment(settings: Mapping[str, object], environment: Mapping[str,
 
 
 def require_address(address: str) -> None:
-    """Raise UnreachableError if nothing answers at HOST:PORT; Ray itself would try for two minutes."""
-    host, _, port = address.rpartition(":")
-    if not host:
-        return  # auto
+    """Raise UnreachableError if nothing answers at HOST:PORT, or at the one that `auto` finds.
+
+    Ray itself would try for two minutes.
+    """
+    host, _, port = (find_current_cluster() if address == "auto" else address).rpartition(":")
+    if not host or not port.isdigit():
+        return  # Ray says that it knows no cluster
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
+        named = f" ({host}:{port})" if address == "auto" else ""
         raise UnreachableError(
-            f"engine.address={address}: nothing answers there ({error.strerror or error}). Start a cluster with `ray "
-            "start --head`, which prints its address"
+            f"engine.address={address}{named}: nothing answers there ({error.strerror or error}). Start a cluster with "
+            "`ray start --head`, which prints its address"
         ) from error
+
+
+def find_current_cluster() -> str:
+    """Return the address of the cluster that `ray start` has last started or joined here; empty if there is none.
+
+    Ray keeps it in a file, which stays when the cluster dies.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    file = Path(folder) / "ray" / "ray_current_cluster"
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
