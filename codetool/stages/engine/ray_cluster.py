@@ -96,7 +96,9 @@ def _connect(settings: RayEngineConfig, **arguments: Any) -> None:
         reason = " ".join(str(error).split())[:300]
         raise UnreachableError(
             f"engine.address={settings.address or 'null'}: cannot use this Ray cluster ({reason}). Start one with `ray "
-            "start --head`, join this machine to one with `ray start --address=HOST:PORT`, or leave engine.address out"
+            "start --head`, join this machine to one with `ray start --address=HOST:PORT`, or leave engine.address "
+            "out. If the cluster wants a token, as those of Ray 2.60 do, set RAY_AUTH_MODE=token, or "
+            "choose engine.address=auto"
         ) from error
 
 
