@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,12 @@ class PageRun:
         if {f"stage={name}" for name in SERVERS} & set(words):
             assert "http" in process.first_line(TIMEOUT), f"{command}\n{process.communicate(TIMEOUT)[1]}"
             process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(TIMEOUT)
-        assert process.returncode == 0, f"{command}\n{' '.join(words)}\n{printed[-2000:]}"
+        try:
+            _, printed = process.communicate(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, printed = process.communicate()
+        assert process.returncode == 0, f"{command}\n{' '.join(words)}\n{process.returncode}: {printed[-2000:]}"
 
     def make_words(self, command: Command) -> list[str]:
         """The words of a command with names of the page replaced by what is there, and with small limits."""
@@ -75,10 +80,13 @@ class PageRun:
         return [*(word for word in words if word.partition("=")[0] not in names), *added]
 
     def _choose_models(self, stage: str, words: list[str]) -> list[str]:
-        """The scripted policy and the tiny PRM, for stages that read them; for a sweep a PRM that costs nothing."""
+        """The scripted policy and the tiny PRM, for stages that read them.
+
+        The cells of a sweep and the workers of Ray get a PRM that is ready at once.
+        """
         chosen = dict(word.split("=", 1) for word in words if "=" in word)
         models = []
-        if "-m" in words and not chosen.keys() & {"prm", "experiment"}:
+        if ("-m" in words or chosen.get("engine") == "ray") and not chosen.keys() & {"prm", "experiment"}:
             return ["policy=openai", "policy.model=m", f"policy.base_url={self.policy.url}", "prm=random"]
         if stage in ("evaluate", "collect"):
             models += ["policy=openai", "policy.model=m", f"policy.base_url={self.policy.url}"]
