@@ -383,6 +383,15 @@ def test_the_overlap_with_what_a_prm_was_trained_on_is_told(tmp_path: Path) -> N
         assert trained_on.read_training_tasks(tmp_path) is None
 
 
+def test_templates_are_read_from_data_that_name_them(tmp_path: Path) -> None:
+    data = tmp_path / "transcripts.jsonl"
+    lines = [{"task_id": "a", "template": "x"}, {"task_id": "b"}, {"task_id": "d", "template": "z"}, []]
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"task_id"', encoding="utf-8")
+    trained_on.write_training_tasks(tmp_path, ["a", "b"], [], [data, tmp_path / "nowhere"])
+    trained = trained_on.read_training_tasks(tmp_path)
+    assert trained == trained_on.TrainingTasks(frozenset("ab"), frozenset(), frozenset("x"))
+
+
 def test_a_prm_measured_on_its_training_data_is_warned_of(run: CommandLine, copy: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()

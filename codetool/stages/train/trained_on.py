@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -95,9 +97,10 @@ def _list_some(names: Sequence[str]) -> str:
 
 
 def _find_templates(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the id and template of each task of a stage=collect folder, or of a file in it; nothing if unknown."""
+    """Yield the id and template of each task of a stage=collect folder, or of a file; nothing if unknown."""
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.yaml").is_file():
+        yield from _read_templates(path)
         return
     try:
         tasks = load_tasks(folder, read_settings(folder))
@@ -106,3 +109,14 @@ def _find_templates(path: Path) -> Iterator[tuple[str, str]]:
     for task in tasks:
         if task.template is not None:
             yield task.id, task.template
+
+
+def _read_templates(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the id and template of each line that names both, as those of generated transcripts do."""
+    if not file.is_file():
+        return
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with suppress(ValueError, TypeError, LookupError):
+                record = json.loads(line)
+                yield str(record["task_id"]), str(record["template"])
