@@ -1,12 +1,13 @@
 """Make the two adapters of the embedded default from start to end, using only this repository. Hours on 2 cores.
 
-Usage: python experiments/embedded_default/make.py [--out outputs/embedded_default] [--tiny]
+Usage: python experiments/embedded_default/make.py [--out outputs/embedded_default] [--tiny] [--threads N]
 
-The policy is trained on reference programs. The PRM starts from the policy's adapter and is trained twice: first on
-right and wrong steps of reference programs, then on rollout trees. A PRM needs mistakes to learn from, but a policy
-rarely makes any on templates that it was trained on. The training trees therefore come from a second policy that is
-trained on half of the templates and sampled on the other half. The PRM is validated on trees of the actual policy on
-new tasks.
+The policy is trained on reference programs: first of the templates of train, then of more tasks, most of them of
+compositions that no split has, so that it learns to write the step that comes next on a template that is new to it.
+The PRM starts from the policy's adapter and is trained twice: first on right and wrong steps of reference programs,
+then on rollout trees. A PRM needs mistakes to learn from, but a policy rarely makes any on templates that it was
+trained on. The training trees therefore come from another policy that is trained on half of the templates and sampled
+on the other half. The PRM is validated on trees of the actual policy on new tasks.
 
 Each step is a separate command, printed before it runs. `OUT/make.json` records its wall time in seconds, seed and the
 sha256 of what it made. If the program is stopped, the same command resumes it; finished steps are skipped. `--tiny`
@@ -23,7 +24,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,8 +51,12 @@ class Size:
 
     trained: int
     """Tasks that the policy is trained on."""
+    known: int
+    """Further tasks of the same templates that the policy is trained on afterwards."""
+    compositions: int
+    """Tasks of other templates that the policy is trained on afterwards."""
     new: int
-    """Tasks that the policy never sees."""
+    """Tasks of the same templates that the policy never sees."""
     steps: int
     """Tasks whose reference programs are put beside wrong steps."""
     half_trees: int
@@ -64,9 +69,9 @@ class Size:
     """Further words of stage=train."""
 
 
-WHOLE = Size(1200, 400, 600, 555, 75)
+WHOLE = Size(1200, 900, 1600, 2900, 600, 555, 75)
 TINY = Size(
-    24, 12, 8, 2, 2,
+    24, 8, 8, 12, 8, 2, 2,
     collect=("search.n=2", "search.depth=2", "collect.keep_unsolved=true", "policy.max_tokens=60", "concurrency=2"),
     train=("trainer.max_steps=1", "train.max_tokens_per_batch=400"),
 )  # fmt: skip
@@ -77,13 +82,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/embedded_default"), help="folder for all of it")
     parser.add_argument("--tiny", action="store_true", help="a few tasks and updates, to see that every step works")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of a training; 0 = one per core")
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "experiments/embedded_default/make.py", *(["--tiny"] if options.tiny else [])])
     about = {"command": command, "python": platform.python_version(), "cores": os.cpu_count()}
     try:
-        Making(out, TINY if options.tiny else WHOLE, StepRecord(out / "make.json", about)).run()
+        size = TINY if options.tiny else WHOLE
+        train = (*size.train, f"train.threads={options.threads}")
+        Making(out, replace(size, train=train), StepRecord(out / "make.json", about)).run()
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command continues.")
 
@@ -98,12 +106,14 @@ class Making:
 
     def run(self) -> None:
         """Make policies, trees and PRMs."""
-        trained, more = self.generate(self.size.trained), self.generate(self.size.trained + self.size.new)
-        known = {row["id"] for row in trained}
-        half = [row for row in trained if _is_in_half(row)]
-        policies = {"policy": self.train_policy("policy", trained), "half": self.train_policy("half", half)}
+        size = self.size
+        trained = self.generate("train", size.trained)
+        more = self.generate("train", size.trained + size.known + size.new)
+        again = Random(0).sample(more[size.trained :], size.known)
+        policies = self.train_policies(trained, [*self.generate("compositions", size.compositions), *again])
+        seen = {row["id"] for row in (*trained, *again)}
         tasks = {
-            "policy": [row for row in more if row["id"] not in known],
+            "policy": [row for row in more if row["id"] not in seen],
             "half": [row for row in trained if not _is_in_half(row)],
         }
         trees = {name: self.collect_trees(name, policies[name], some) for name, some in tasks.items()}
@@ -116,18 +126,27 @@ class Making:
         last = self.train_prm("PRM", trees["half"], trees["policy"], first, *go_on)
         print(f"\npolicy.path={policies['policy']} prm.path={last}\nrecord: {self.out / 'make.json'}")
 
-    def generate(self, count: int) -> list[Row]:
-        """Return the given number of train tasks."""
-        file = self.out / f"train{count}.jsonl"
-        words = ("-m", "codetool.benchmarks.task_generator.generate", "--train", str(count))
-        self._make_file(f"{count} tasks", file, *words)
+    def train_policies(self, first: Sequence[Row], later: list[Row]) -> dict[str, str]:
+        """Return the adapters of the policy, trained on the first and then on the later tasks, and of that of half."""
+        begun = self.train_policy("begun", first)
+        Random(1).shuffle(later)
+        return {
+            "policy": self.train_policy("policy", later, f"tuning.init_adapter={begun}"),
+            "half": self.train_policy("half", [row for row in first if _is_in_half(row)]),
+        }
+
+    def generate(self, kind: str, count: int) -> list[Row]:
+        """Return the given number of tasks: `train` of the templates of train, `compositions` of others."""
+        file = self.out / f"{kind}{count}.jsonl"
+        words = ("-m", "codetool.benchmarks.task_generator.generate", f"--{kind}", str(count))
+        self._make_file(f"{count} tasks: {kind}", file, *words)
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
-    def train_policy(self, name: str, rows: Sequence[Row]) -> str:
-        """Return the adapter of a policy trained on the programs of these tasks."""
+    def train_policy(self, name: str, rows: Sequence[Row], *more: str) -> str:
+        """Return the adapter of a policy trained on the programs of these tasks, with more words for its command."""
         file, texts = self.write(f"rows_{name}.jsonl", rows), self.out / f"transcripts_{name}.jsonl"
         self._make_file(f"transcripts {name}", texts, f"{PROGRAMS}/bootstrap_transcripts.py", "--rows", str(file))
-        words = (*POLICY, f"outputs={self.out / name}", f"train.files=[{texts}]", *self.size.train)
+        words = (*POLICY, f"outputs={self.out / name}", f"train.files=[{texts}]", *more, *self.size.train)
         return self._make_folder(f"policy {name}", words, lambda lines: _find_adapter("policy", lines))
 
     def collect_trees(self, name: str, policy: str, rows: Sequence[Row]) -> str:

@@ -186,11 +186,16 @@ def test_tasks_of_compositions_are_answered_by_their_programs_and_of_trains_subj
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["smollm2_policy", "smollm2_prm"])
-def test_the_shipped_adapters_name_the_tasks_that_they_were_trained_on(name):
-    rows, trained = generate_train(1200), read_training_tasks(ADAPTERS_FOLDER / name)
-    assert trained.tasks == {row["id"] for row in rows}
-    assert trained.templates == {row["template"] for row in rows}
+def test_the_shipped_adapters_name_the_tasks_that_they_were_trained_on():
+    rows = generate_train(1200)
+    ids, templates = {row["id"] for row in rows}, {row["template"] for row in rows}
+    prm, policy = (read_training_tasks(ADAPTERS_FOLDER / name) for name in ("smollm2_prm", "smollm2_policy"))
+    assert prm.tasks == ids and prm.templates == templates
+    later = list(islice(generate_compositions(), 40))
+    assert ids | {row["id"] for row in later} < policy.tasks and len(policy.tasks) == 1200 + 900 + 1600
+    assert templates | {row["template"] for row in later} < policy.templates and len(policy.templates) == 146 + 1600
+    held_out = {row["template"] for split in ("dev", "test") for row in ROWS[split]} - templates
+    assert len(held_out) > 50 and not held_out & policy.templates
 
 
 def test_more_train_tasks_go_with_train_only(tmp_path):
