@@ -34,11 +34,14 @@ class Command:
 
     @property
     def program(self) -> str:
-        """`codetool` for whatever starts `run.py`, else the first word: `pip`, `pytest`, `experiments/x.py`."""
+        """`codetool` for whatever starts `run.py`, else the first word: `pip`, `pytest`, `experiments/x.py`.
+
+        A module of this project that is started with `python -m` is its file.
+        """
         if "run.py" in self.words:
             return "codetool"
-        words = [word for word in self.words[:3] if word not in ("python", "-m")]
-        return words[0]
+        word = next(word for word in self.words[:3] if word not in ("python", "-m"))
+        return f"{word.replace('.', '/')}.py" if word.startswith("codetool.") else word
 
     @property
     def arguments(self) -> tuple[str, ...]:
