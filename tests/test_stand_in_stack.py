@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from growth import fit_exponent
 from stand_in_stack import Stack, next_step, write_step
 from starlette.testclient import TestClient
 
@@ -41,6 +42,18 @@ def test_the_program_runs_against_the_film_service(client: TestClient) -> None:
     assert client.post("/generate", json={"messages": []}).json() == {"response": 0.7}
     assert client.get("/stats").json()["api"] == 2 and client.get("/stats").json()["prm"] == 1
     assert "http://here/3/search/movie" in write_step(1, 0, "http://here")
+
+
+def test_a_longer_program_asks_more_often() -> None:
+    steps = [parse_step(write_step(k, 0, "http://here", 5), k) for k in range(1, 6)]
+    assert [step.finished for step in steps] == [False] * 4 + [True]
+    assert ["credits" in (step.code or "") for step in steps] == [False, True, True, True, True]
+    assert next_step([{"role": "assistant", "content": "[Step 4 Finished]"}], 5) == 5
+
+
+def test_an_exponent_is_fitted_to_costs() -> None:
+    assert fit_exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
+    assert fit_exponent([1, 10, 100], [5, 5, 5]) == pytest.approx(0)
 
 
 def test_commands_of_the_readme_are_files_of_this_checkout_and_nothing_needs_a_folder_beside_it() -> None:

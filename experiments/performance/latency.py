@@ -62,9 +62,9 @@ def main() -> None:
     report(counts, wall, command, options.out)
 
 
-def start_stack(port: int, llm: float, prm: float, tool: float) -> subprocess.Popen[bytes]:
-    """Start the stand-in stack in its own process; the times are seconds per call."""
-    times = ["--llm", str(llm), "--prm", str(prm), "--tool", str(tool)]
+def start_stack(port: int, steps: int = 3, /, *, llm: float, prm: float, tool: float) -> subprocess.Popen[bytes]:
+    """Start the stand-in stack in its own process; the times are seconds per call, `steps` those of the program."""
+    times = ["--llm", str(llm), "--prm", str(prm), "--tool", str(tool), "--steps", str(steps)]
     return subprocess.Popen([sys.executable, str(STACK), "--port", str(port), *times])
 
 

@@ -1,6 +1,6 @@
 """Server that stands in for a policy model, a PRM and a film service with fixed latencies, to time a framework.
 
-Usage: python experiments/performance/stand_in_stack.py --port 8900 [--llm 1.0] [--prm 0.15] [--tool 0.2]
+Usage: python experiments/performance/stand_in_stack.py --port 8900 [--llm 1.0] [--prm 0.15] [--tool 0.2] [--steps 3]
 
     POST /v1/chat/completions     an OpenAI-compatible chat: the next step of a search-fetch-print program
     POST /generate                a PRM like the reference implementation's: {"response": 0.7}
@@ -35,6 +35,8 @@ PROGRAMS = (
 )
 """The program of each step; siblings of the first search for different films, so that they are not merged."""
 TOKENS_IN, TOKENS_OUT = 1000, 80
+STEPS = len(PROGRAMS)
+"""Steps of the program; a longer one asks for the credits more often."""
 
 
 @dataclass
@@ -49,9 +51,11 @@ class Stack:
     """Seconds of a PRM request."""
     tool: float
     """Seconds of a call of the film service."""
+    steps: int = STEPS
+    """Steps of the program, at least 3."""
     calls: Counter[str] = field(default_factory=Counter)
     first: float | None = None
-    """Time of the first answer in seconds since 1970."""
+    """Time at which the first chat request came, in seconds since 1970."""
     last: float | None = None
     """Time of the latest answer."""
     in_flight: int = 0
@@ -75,6 +79,7 @@ class Stack:
         """Return the next step, `n` times."""
         body = await request.json()
         count = int(body.get("n") or 1)
+        self.first = self.first or time.time()
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
@@ -83,8 +88,8 @@ class Stack:
             self.in_flight -= 1
         self._count("llm")
         self.calls["llm_choices"] += count
-        k = next_step(body["messages"])
-        texts = [write_step(k, way, self.url) for way in range(count)]
+        k = next_step(body["messages"], self.steps)
+        texts = [write_step(k, way, self.url, self.steps) for way in range(count)]
         return JSONResponse({"object": "chat.completion", "model": body.get("model"), **as_completion(texts)})
 
     async def models(self, request: Request) -> JSONResponse:
@@ -120,19 +125,20 @@ class Stack:
     def _count(self, kind: str) -> None:
         self.calls[kind] += 1
         self.last = time.time()
-        self.first = self.first or self.last
 
 
-def next_step(messages: list[dict[str, Any]]) -> int:
+def next_step(messages: list[dict[str, Any]], steps: int = STEPS) -> int:
     """Return the number (from 1) of the step that a chat asks for, from the markers in the assistant's messages."""
     said = "\n".join(str(message["content"]) for message in messages if message["role"] == "assistant")
-    return min(1 + max((int(k) for k in CLOSED.findall(said)), default=0), len(PROGRAMS))
+    return min(1 + max((int(k) for k in CLOSED.findall(said)), default=0), steps)
 
 
-def write_step(k: int, way: int, url: str) -> str:
+def write_step(k: int, way: int, url: str, steps: int = STEPS) -> str:
     """Return step k in the step format, without its closing marker."""
-    program = PROGRAMS[k - 1].format(url=url, way=way) if k < len(PROGRAMS) else PROGRAMS[k - 1]
-    end = "\n[All Finished]" if k == len(PROGRAMS) else ""
+    search, ask, answer = PROGRAMS
+    template = search if k == 1 else answer if k == steps else ask
+    program = template if template is answer else template.format(url=url, way=way)
+    end = "\n[All Finished]" if k == steps else ""
     return f"##Step {k}: part {k} of the program\nPython Code:\n```python\n{program}\n```{end}\n"
 
 
@@ -154,8 +160,9 @@ def main() -> None:
     arguments.add_argument("--llm", type=float, default=1.0, help="seconds of a chat request")
     arguments.add_argument("--prm", type=float, default=0.15, help="seconds of a PRM request")
     arguments.add_argument("--tool", type=float, default=0.2, help="seconds of a call of the film service")
+    arguments.add_argument("--steps", type=int, default=STEPS, help="steps of the program")
     options = arguments.parse_args()
-    stack = Stack(f"http://127.0.0.1:{options.port}", options.llm, options.prm, options.tool)
+    stack = Stack(f"http://127.0.0.1:{options.port}", options.llm, options.prm, options.tool, options.steps)
     uvicorn.run(stack.app(), host="127.0.0.1", port=options.port, log_level="error", backlog=4096)
 
 
