@@ -55,7 +55,8 @@ def check(command: Command) -> None:
     elif command.program == "pip":
         check_extras(command)
     elif command.program.endswith(".py"):
-        text = (ROOT / command.program).read_text(encoding="utf-8")
+        files = {ROOT / command.program, (ROOT / command.program).with_name("options.py")}
+        text = "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
         options = [word.split("=")[0] for word in command.arguments if word.startswith("--")]
         unknown = [option for option in options if f'"{option}"' not in text]
         assert not unknown, f"{command.program} has no option {unknown}"
