@@ -17,13 +17,17 @@ from codetool.errors import ConfigError
 from codetool.runs.provenance import read_sandbox_events
 
 WORDS = ("policy=openai", "policy.model=m", "benchmark.split=dev", "limit=24", "search.n=3", "concurrency=4")
+TASKS_BETWEEN_KILLS = 4
+"""Tasks that end between two kills of the whole sandbox: a step that three of them hit fails, as MAX_ATTEMPTS says."""
 
 
 def kill_until_it_ends(process: WarmProcess, run: CommandLine, victims: str, most: int) -> int:
     """Kill processes of the run's sandbox, of which the first three are its own and the others branches."""
-    chance, killed = random.Random(0), 0
+    chance, killed, wanted = random.Random(0), 0, 0
     while process.poll() is None and killed < most:
         time.sleep(0.15)
+        if count_results(run) < wanted:
+            continue
         try:
             [first] = psutil.Process(process.pid).children()
             sandbox = [first, *first.children(recursive=True)]
@@ -33,7 +37,15 @@ def kill_until_it_ends(process: WarmProcess, run: CommandLine, victims: str, mos
         if len(sandbox) > 4 and chosen:
             chance.choice(chosen).kill()
             killed += 1
+            wanted = count_results(run) + TASKS_BETWEEN_KILLS if victims == "sandbox" else 0
     return killed
+
+
+def count_results(run: CommandLine) -> int:
+    """How many tasks of the run that was begun last have a result."""
+    folders = sorted((run.outputs / "evaluate").glob("*"))
+    file = folders[-1] / "results.jsonl" if folders else None
+    return file.read_bytes().count(b"\n") if file is not None and file.is_file() else 0
 
 
 @pytest.mark.slow
