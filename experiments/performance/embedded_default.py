@@ -2,11 +2,12 @@
 
 Usage: python experiments/performance/embedded_default.py [--commit bef95c2] [--rounds 3] [--limit 6] [--combinations]
 
-Both sides run the embedded policy and PRM on the tasks of the tour, alternately, each time in a process of their own:
-in bfloat16 (the default) and in float32. The fastest run of each side counts, by wall time and by CPU time. Candidates
-of both sides are compared text by text. With --combinations the current side also runs with each number of threads, as
-one cell and as two at a time, and each time is divided by that of one thread for each model. Wall times mean something
-on a quiet machine only, so the load average at the start of each run is stored with them.
+Both sides run the embedded policy, with the adapter of this checkout, and the PRM on the tasks of the tour,
+alternately, each time in a process of their own: in bfloat16 (the default) and in float32. The fastest run of each side
+counts, by wall time and by CPU time. Candidates of both sides are compared text by text. With --combinations the
+current side also runs with each number of threads, as one cell and as two at a time, and each time is divided by that
+of one thread for each model. Wall times mean something on a quiet machine only, so the load average at the start of
+each run is stored.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
-WORDS = ("benchmark.split=tour", "fresh=true", "logger=none")
+WORDS = (
+    "benchmark.split=tour",
+    "fresh=true",
+    "logger=none",
+    f"policy.path={ROOT / 'codetool/adapters/smollm2_policy'}",
+)
 VARIANTS: dict[str, tuple[list[str], list[str]]] = {
     "bfloat16": ([], []),
     "bfloat16_drafts": ([], ["policy.draft_tokens=5"]),
