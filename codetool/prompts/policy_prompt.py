@@ -10,6 +10,7 @@ a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, ConfigDict, NonNegativeInt, PositiveInt, ValidationInfo
@@ -20,7 +21,7 @@ from codetool.prompts.jinja import compile_template, validate_template
 from codetool.prompts.messages import Message
 from codetool.prompts.step_format import format_stop_marker
 from codetool.prompts.step_parser import parse_step
-from codetool.types import Execution, Node, Step, Task
+from codetool.types import Execution, Node, Step, Task, Tool
 
 
 def _validate_policy_template(source: str, field: ValidationInfo) -> str:
@@ -115,12 +116,8 @@ def build_messages(
     `format_step` renders step k (one-based) as the assistant's message. Only the last message lists the steps that were
     `tried` before. Raises ValueError for a node that has no step or was not executed.
     """
-    first = compile_template(templates.instruction).render(
-        tools=task.tools,
-        query=task.query,
-        observation=templates.max_observation_chars,
-        response=templates.max_response_chars,
-    )
+    limits = templates.max_observation_chars, templates.max_response_chars
+    first = _render_instruction(templates.instruction, _SameTools(task.tools), task.query, *limits)
     messages = [{"role": "user", "content": first}]
     for k, node in enumerate(path, start=1):
         step, execution = require_executed(node)
@@ -139,6 +136,26 @@ def build_messages(
     if alternatives and (tried_text := compile_template(templates.tried).render(k=k, ways=alternatives).strip()):
         messages[-1]["content"] = f"{messages[-1]['content'].rstrip()}\n\n{tried_text}"
     return messages
+
+
+class _SameTools:
+    """The tools of a task as a key that equals only the very same tuple: tools contain dictionaries."""
+
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self.tools = tools
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameTools) and self.tools is other.tools
+
+    def __hash__(self) -> int:
+        return id(self.tools)
+
+
+@lru_cache(maxsize=512)
+def _render_instruction(source: str, same: _SameTools, query: str, observation: int, response: int) -> str:
+    """Return the first message. It is kept for tasks in flight: every step asks for it twice, and tools are many."""
+    template = compile_template(source)
+    return template.render(tools=same.tools, query=query, observation=observation, response=response)
 
 
 def _result_variables(templates: PolicyTemplates, execution: Execution) -> dict[str, str | int]:

@@ -1,5 +1,6 @@
 """The transcript: format, prefixes, what a model gets to see."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from codetool.errors import ConfigError
 from codetool.prompts.executed_steps import truncate_output
-from codetool.prompts.jinja import compile_template
+from codetool.prompts.jinja import PromptTemplate, compile_template
 from codetool.prompts.policy_prompt import StepPrompt
 from codetool.prompts.step_format import strip_markers
 from codetool.types import STDERR_MARK, Execution, Node, Parameter, Step, Task, Tool, format_observation
@@ -229,3 +230,22 @@ def test_an_output_without_stderr_is_cut_at_its_end() -> None:
 def test_stderr_is_part_of_the_next_prompt() -> None:
     told = stepwise(200).messages(TASK, chain(WRITTEN).path)[-1]["content"]
     assert f"Output of step 1:\n417\n{STDERR_MARK}\nWARNING:root:old\n" in told
+
+
+def test_the_first_message_is_rendered_once_for_a_task_and_again_for_other_tools(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rendered = []
+    real = PromptTemplate.render
+
+    def render(template: PromptTemplate, **values: object) -> str:
+        rendered.append(values)
+        return real(template, **values)
+
+    monkeypatch.setattr(PromptTemplate, "render", render)
+    task = replace(TASK, id="first", tools=(*TOOLS,), query="Which tools are asked for once?")
+    first, again = (stepwise().messages(each, ()) for each in (task, replace(task, id="second")))
+    assert first == again and len(rendered) == 1
+    fewer = stepwise().messages(replace(task, tools=TOOLS[:1]), ())
+    assert fewer != first and len(rendered) == 2
+    assert stepwise().messages(replace(task, query="Another?"), ()) != first and len(rendered) == 3
