@@ -51,6 +51,7 @@ def table() -> Iterator[str]:
     speed = f"{stack['first_to_last_call_s']} s, {stack['llm_in_flight_max']} LLM requests in flight"
     reference = f"the reference's code: {stack['reference_s']:.0f} s (quoted, not run here)"
     yield _row("RestBench-TMDB, 100 tasks, greedy n = 2, fixed latencies", f"{speed}; {reference}", "≤ 10 s", stack)
+    yield _growth()
     inside = _read("experiments/performance/results/interpreter.json")
     figures = inside["figures"]
     late = figures["kill_after_limit_ms"]
@@ -76,6 +77,7 @@ def table() -> Iterator[str]:
     yield _training()
     yield _replicas()
     yield _cache()
+    yield _embedded_default()
     written = _read("experiments/performance/results/generation.json")
     first, later = written["times_faster"]
     faster = f"{first} times faster for a first step, {later} times for the step after it"
@@ -86,6 +88,28 @@ def table() -> Iterator[str]:
     yield _row("success of the embedded policy and PRM on the six tasks of the tour, beam 2 × 2", value, "", tour)
     yield _ablation()
     yield _scale()
+
+
+def _growth() -> str:
+    """Return the row of runs of many tasks and of the growth of their costs."""
+    found = _read("experiments/performance/results/concurrency.json")
+    times = ", ".join(f"{run['tasks']:,} tasks {run['times_critical_path']} ×" for run in found["runs"])
+    cost = f"{found['runs'][-1]['host_cpu_ms_per_step']} ms of the host's CPU a step"
+    grown = _read("experiments/performance/results/growth.json")
+    powers = ", ".join(f"{axis} {each['exponent']:.1f}" for axis, each in grown["axes"].items())
+    what = "wall time of tasks that start together, times the critical path of one of them"
+    said = f"{times}; {cost}; CPU time grows with the power (`growth.py`): {powers}"
+    return _row(what, said, "≤ 1.5, 2 ×; 3 ms; 1", found)
+
+
+def _embedded_default() -> str:
+    """Return the row of the default run against an older commit."""
+    found = _read("experiments/performance/results/embedded_default.json")
+    ratios = ", ".join(f"{side['new_to_old']['wall_s']} in {name}" for name, side in found["sides"].items())
+    slowest = max(each["to_one_thread"] for each in found["combinations"])
+    what = f"wall time of `python run.py`, times that of {found['commit']}, equal candidates"
+    said = f"{ratios}; more threads or cells, times one thread for each model: at most {slowest}"
+    return _row(what, said, "≤ 0.5; ≤ 1", found)
 
 
 def _ablation() -> str:
