@@ -82,7 +82,7 @@ class GenerationWorker:
         """
         self._rows = rows
         self._prefixes = PrefixCache(prefix_tokens)
-        self._drafts = DraftTable()
+        self._drafts = DraftTable() if draft_tokens else None
         self._draft_tokens = draft_tokens
         self._thread = WorkerThread[GenerationRequest, Decoder](
             "generation", load, self._run_round, threads, uses_idle_cores=True
@@ -123,7 +123,8 @@ class GenerationWorker:
         if prefix is None or logits is None:
             return
         self._prefixes.add(prefix)
-        self._drafts.add_prompt(request.prompt[request.cached_tokens :])
+        if self._drafts is not None:
+            self._drafts.add_prompt(request.prompt[request.cached_tokens :])
         request.candidates = [GeneratedCandidate(random.Random(seed)) for seed in request.seeds]
         request.rows = [request.candidates]
         request.group = self._thread.model.start(prefix)
@@ -162,12 +163,13 @@ class GenerationWorker:
 
     def _draft(self, active: Sequence[GenerationRequest]) -> list[list[list[int]]]:
         """Return a draft for each row of each request; empty ones where the batch has many rows without them."""
+        drafts = self._drafts
+        if drafts is None or not self._thread.model.reads_drafts:
+            return [[[] for _ in request.rows] for request in active]
         count = min(self._draft_tokens, MAX_DRAFTED_ROWS // sum(len(request.rows) for request in active) - 1)
-        if not self._thread.model.reads_drafts:
-            count = 0
         return [
             [
-                self._drafts.draft(row[0].tokens, min(count, request.max_tokens - len(row[0].tokens) - 1))
+                drafts.draft(row[0].tokens, min(count, request.max_tokens - len(row[0].tokens) - 1))
                 for row in request.rows
             ]
             for request in active
@@ -225,8 +227,9 @@ class GenerationWorker:
             candidate.log_probability += log_probability
             candidate.token_log_probabilities.append(log_probability)
             candidates_by_token.setdefault(token, []).append(candidate)
-        for part in candidates_by_token.values():
-            self._drafts.add_last(part[0].tokens)
+        if self._drafts is not None:
+            for part in candidates_by_token.values():
+                self._drafts.add_last(part[0].tokens)
         return candidates_by_token
 
     def _is_finished(self, request: GenerationRequest, candidate: GeneratedCandidate) -> bool:
